@@ -1,0 +1,75 @@
+"""The environments of the benchmark: ``spec(name)``, ``make(name)``, ``simulate``, ``render``.
+
+An environment family is one module. It offers
+
+``NAMES``: names to show in help and tests (a family may accept more, such as other widths);
+``parse(name) -> EnvSpec | None``: the spec of a name of this family; ``None`` if the name is another family's;
+    ``ValueError`` if it is this family's but out of range;
+``simulate(spec, seeds) -> list[Trajectory]``: whole episodes from ``(env_seed, policy_seed)`` pairs, as fast as
+    possible, equal to stepping the Gymnasium environment with its policy;
+``render(spec, trajectory) -> frames``: ``(T, height, width, 3)`` uint8;
+``renderer_info(spec) -> dict``: JSON values that name the renderer and fingerprint its output, kept in manifests.
+
+Families are named here, not imported: some need packages that are not always installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+import numpy as np
+from jaxtyping import UInt8
+
+from envs.episode import Trajectory
+from envs.spec import EnvSpec
+
+FAMILIES = ("distracting_memory",)
+
+
+def _family(name: str) -> ModuleType:
+    return importlib.import_module(f"envs.{name}")
+
+
+def names() -> list[str]:
+    """Names for help texts and tests."""
+    return [name for family in FAMILIES for name in _family(family).NAMES]
+
+
+def spec(name: str) -> EnvSpec:
+    """The environment called ``name``.
+
+    Raises ``ValueError`` for an unknown name (with the nearest one) and for sizes out of range.
+    """
+    for family in FAMILIES:
+        found = _family(family).parse(name)
+        if found is not None:
+            return found
+    near = get_close_matches(name, names(), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown environment {name!r}{hint} Allowed: {', '.join(names())}")
+
+
+def make(name: str, **kwargs: Any) -> gymnasium.Env:
+    """The Gymnasium environment called ``name``."""
+    found = spec(name)
+    return gymnasium.make(found.gym_id, **(found.gym_kwargs | kwargs)).unwrapped
+
+
+def simulate(env: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]:
+    """Episodes from pairs ``(env_seed, policy_seed)`` (see ``envs.episode.episode_seeds``)."""
+    return _family(env.family).simulate(env, seeds)
+
+
+def render(env: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T height width 3"]:
+    """All frames of a trajectory, or of a slice of one."""
+    return _family(env.family).render(env, trajectory)
+
+
+def renderer_info(env: EnvSpec) -> dict[str, Any]:
+    """Name and fingerprint of the renderer, for manifests."""
+    return _family(env.family).renderer_info(env)
