@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 Noise = torch.Generator | Sequence[torch.Generator] | None
@@ -112,7 +112,7 @@ class Batch:
     observation: Shaped[Tensor, "B T *obs"]
     previous_action: Shaped[Tensor, "B T *act"]
     reward: Float[Tensor, "B T"]
-    starts: Bool[Tensor, "B"]
+    starts: Bool[Tensor, " B"]
     valid: Bool[Tensor, "B T"]
     final: Bool[Tensor, "B T"]
 
@@ -172,7 +172,11 @@ class WorldModel(nn.Module, ABC):
     def loss(
         self, batch: Batch, state: State = None, generator: Noise = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
-        """Loss to minimise (mean over the valid frames), detached scalars to log, and the state after the batch."""
+        """Loss to minimise (mean over the valid frames), detached scalars to log, and the state after the batch.
+
+        The first frame of an episode counts in no loss. A scalar is NaN where the batch has nothing to measure it on
+        (a piece of an episode without its last frame, for instance).
+        """
 
     @abstractmethod
     def observe(self, batch: Batch, state: State = None, generator: Noise = None) -> tuple[Latents, State]:
@@ -197,7 +201,9 @@ class WorldModel(nn.Module, ABC):
 
     def parameter_groups(self, training: TrainingConfig) -> list[dict[str, Any]]:
         """Groups for the optimiser. State space parameters get their own rate and no weight decay."""
-        special = {id(p) for module in self.modules() if isinstance(module, SequenceCore) for p in module.ssm_parameters()}
+        special = {
+            id(p) for module in self.modules() if isinstance(module, SequenceCore) for p in module.ssm_parameters()
+        }
         ordinary = [p for p in self.parameters() if id(p) not in special]
         groups: list[dict[str, Any]] = [{"params": ordinary, "weight_decay": training.weight_decay}]
         if special:
