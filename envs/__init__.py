@@ -8,7 +8,9 @@ An environment family is one module. It offers
 ``simulate(spec, seeds) -> list[Trajectory]``: whole episodes from ``(env_seed, policy_seed)`` pairs, as fast as
     possible, equal to stepping the Gymnasium environment with its policy;
 ``render(spec, trajectory) -> frames``: ``(T, height, width, 3)`` uint8;
-``renderer_info(spec) -> dict``: JSON values that name the renderer and fingerprint its output, kept in manifests.
+``renderer_info(spec) -> dict``: JSON values that name the renderer and fingerprint its output, kept in manifests;
+where a family has options, ``OPTIONS``, their names, and ``vary(spec, **options) -> EnvSpec``, the spec with other
+    values of them in its ``gym_kwargs``; ``ValueError`` for values out of range.
 
 Families are named here, not imported: some need packages that are not always installed.
 """
@@ -26,6 +28,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from envs.episode import Trajectory
+from envs.registration import register
 from envs.spec import EnvSpec
 
 FAMILIES = ("distracting_memory",)
@@ -40,22 +43,31 @@ def names() -> list[str]:
     return [name for family in FAMILIES for name in _family(family).NAMES]
 
 
-def spec(name: str) -> EnvSpec:
-    """The environment called ``name``.
+def spec(name: str, **options: Any) -> EnvSpec:
+    """The environment called ``name``, with other than the default options where the family has any.
 
-    Raises ``ValueError`` for an unknown name (with the nearest one) and for sizes out of range.
+    Raises ``ValueError`` for an unknown name (with the nearest one), for sizes out of range and for wrong options.
     """
     for family in FAMILIES:
         found = _family(family).parse(name)
         if found is not None:
-            return found
+            return _vary(found, options) if options else found
     near = get_close_matches(name, names(), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"unknown environment {name!r}{hint} Allowed: {', '.join(names())}")
 
 
+def _vary(env: EnvSpec, options: dict[str, Any]) -> EnvSpec:
+    allowed = getattr(_family(env.family), "OPTIONS", ())
+    unknown = [option for option in options if option not in allowed]
+    if unknown:
+        raise ValueError(f"{env.name} has no option {unknown[0]!r}. Allowed: {', '.join(allowed) or 'none'}")
+    return _family(env.family).vary(env, **options)
+
+
 def make(name: str, **kwargs: Any) -> gymnasium.Env:
-    """The Gymnasium environment called ``name``."""
+    """The Gymnasium environment called ``name``; ``kwargs`` go to its class."""
+    register()
     found = spec(name)
     return gymnasium.make(found.gym_id, **(found.gym_kwargs | kwargs)).unwrapped
 

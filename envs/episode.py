@@ -27,8 +27,8 @@ class Trajectory:
     """
 
     state: dict[str, np.ndarray]
-    previous_action: Int64[np.ndarray, "T"]
-    reward: Float32[np.ndarray, "T"]
+    previous_action: Int64[np.ndarray, " T"]
+    reward: Float32[np.ndarray, " T"]
     scene: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 

@@ -1,0 +1,19 @@
+"""Scripted policies: generator functions ``policy(env, rng)`` that yield the actions of an episode.
+
+A policy reads like the walk that it performs. It may look at the environment's state, since it is no agent to be
+measured: it is how the data came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from scripted_policies.walk_corridor import walk_corridor
+
+POLICIES: dict[str, Callable[[Any, np.random.Generator], Iterator[int]]] = {
+    "walk_corridor": walk_corridor,
+}
+"""By ``EnvSpec.policy``."""
