@@ -9,6 +9,7 @@ An environment family is one module. It offers
     possible, equal to stepping the Gymnasium environment with its policy;
 ``render(spec, trajectory) -> frames``: ``(T, height, width, 3)`` uint8;
 ``renderer_info(spec) -> dict``: JSON values that name the renderer and fingerprint its output, kept in manifests;
+where frames are made of tiles, ``tile_atlas(spec)``, the pictures that tile ids stand for (``envs.tiles``);
 where a family has options, ``OPTIONS``, their names, and ``vary(spec, **options) -> EnvSpec``, the spec with other
     values of them in its ``gym_kwargs``; ``ValueError`` for values out of range.
 
@@ -32,6 +33,10 @@ from envs.registration import register
 from envs.spec import EnvSpec
 
 FAMILIES = ("distracting_memory",)
+
+# Gymnasium 1.0 stopped to load the entry point of a package, so an import has to do: `import envs`, or the id
+# "envs:WMBench/DistractingMemory-v0". It costs nothing, since classes are only named.
+register()
 
 
 def _family(name: str) -> ModuleType:
@@ -67,7 +72,6 @@ def _vary(env: EnvSpec, options: dict[str, Any]) -> EnvSpec:
 
 def make(name: str, **kwargs: Any) -> gymnasium.Env:
     """The Gymnasium environment called ``name``; ``kwargs`` go to its class."""
-    register()
     found = spec(name)
     return gymnasium.make(found.gym_id, **(found.gym_kwargs | kwargs)).unwrapped
 
@@ -80,6 +84,12 @@ def simulate(env: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]
 def render(env: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T height width 3"]:
     """All frames of a trajectory, or of a slice of one."""
     return _family(env.family).render(env, trajectory)
+
+
+def tile_atlas(env: EnvSpec) -> UInt8[np.ndarray, "tiles size size 3"] | None:
+    """Pictures of tiles by tile id, for who gathers frames elsewhere; none if frames are not made of tiles."""
+    family = _family(env.family)
+    return family.tile_atlas(env) if hasattr(family, "tile_atlas") else None
 
 
 def renderer_info(env: EnvSpec) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Registers the environments with Gymnasium. Called through the entry point of this package, and by ``envs.make``.
+"""Registers the environments with Gymnasium, when ``envs`` is imported or through the entry point of this package.
 
-Modules are named, not imported: Gymnasium runs this while it is itself being imported.
+Classes are named, not imported: a Gymnasium that loads entry points does so while it is itself being imported.
 """
 
 from __future__ import annotations
