@@ -24,8 +24,8 @@ from torch.nn.functional import elu
 class Gaussian(NamedTuple):
     """mean: ``(..., 2d)``, observed half first. covariance: ``(..., 3d)``, upper, side and lower."""
 
-    mean: Float[Tensor, "*rows 2d"]
-    covariance: Float[Tensor, "*rows 3d"]
+    mean: Float[Tensor, "*rows D2"]
+    covariance: Float[Tensor, "*rows D3"]
 
 
 class Evidence(NamedTuple):
@@ -44,8 +44,8 @@ class Evidence(NamedTuple):
 class Pushforward(NamedTuple):
     """A linear map ``z -> T z`` as it acts on row vectors: ``mean @ .mean`` and ``covariance @ .covariance``."""
 
-    mean: Float[Tensor, "2d 2d"]
-    covariance: Float[Tensor, "3d 3d"]
+    mean: Float[Tensor, "D2 D2"]
+    covariance: Float[Tensor, "D3 D3"]
 
 
 def evidence(value: Tensor, variance: Tensor, valid: Tensor | None = None) -> Evidence:
@@ -76,7 +76,7 @@ def aggregate(prior_mean: Tensor | float, prior_variance: Tensor | float, observ
     return Gaussian(mean, torch.cat([upper, torch.zeros_like(upper), lower], dim=-1))
 
 
-def pushforward(transition: Float[Tensor, "2d 2d"]) -> Pushforward:
+def pushforward(transition: Float[Tensor, "D2 D2"]) -> Pushforward:
     """The map ``z -> T z`` of beliefs: the exact 2x2 blocks of ``T C T'``; what it makes of other pairs is dropped."""
     above, below = transition.chunk(2, dim=0)
     t11, t12 = above.chunk(2, dim=1)
@@ -89,7 +89,7 @@ def pushforward(transition: Float[Tensor, "2d 2d"]) -> Pushforward:
     return Pushforward(transition.T, torch.cat(rows, dim=0).T)
 
 
-def marginalise(terms: Iterable[tuple[Pushforward, Gaussian]], noise: Float[Tensor, "3d"]) -> Gaussian:
+def marginalise(terms: Iterable[tuple[Pushforward, Gaussian]], noise: Float[Tensor, "D3"]) -> Gaussian:
     """Belief about the sum of independent terms ``T_i z_i`` and of noise."""
     mean: Tensor | float = 0.0
     covariance: Tensor = noise
@@ -100,7 +100,7 @@ def marginalise(terms: Iterable[tuple[Pushforward, Gaussian]], noise: Float[Tens
     return Gaussian(mean, covariance)
 
 
-def noise_covariance(theta: Float[Tensor, "2d"], floor: float = 0.0) -> Float[Tensor, "3d"]:
+def noise_covariance(theta: Float[Tensor, "D2"], floor: float = 0.0) -> Float[Tensor, "D3"]:
     """Covariance of process noise from free numbers: ``elu(theta) + 1`` for either half, nothing off the diagonal."""
     upper, lower = (elu(theta) + 1).clamp_min(floor).chunk(2)
     return torch.cat([upper, torch.zeros_like(upper), lower])

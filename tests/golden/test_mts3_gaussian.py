@@ -108,7 +108,9 @@ def test_linear_map(case: str):
     assert_close(Gaussian(z.mean @ push.mean, z.covariance @ push.covariance), *belief(f"{case}_lin"))
 
 
-@pytest.mark.parametrize("case", [name.removesuffix("_control_out") for name in NUMBERS if name.endswith("_control_out")])
+@pytest.mark.parametrize(
+    "case", [name.removesuffix("_control_out") for name in NUMBERS if name.endswith("_control_out")]
+)
 def test_control(case: str):
     weights = {name: NUMBERS[f"{case}_ctrl_{name}"] for name in ("W1", "b1", "ln_g", "ln_b", "W2", "b2")}
     control = AdditiveControl(weights["W1"].shape[1], weights["W1"].shape[0], weights["W2"].shape[0]).double()

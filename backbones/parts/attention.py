@@ -1,0 +1,190 @@
+"""Attention with relative positions over segments and a cached memory: Transformer-XL.
+
+Source: Dai et al., "Transformer-XL" (2019), section 3. Time is cut into segments of ``segment`` frames. A query sees
+its own segment up to itself, and the last ``memory`` frames before its segment: it looks back between ``memory`` and
+``memory + segment`` frames. The score of a query and a key that lie ``n`` frames apart is
+``((q + u) k + (q + v) W R_n) / sqrt(size of a head)`` with sinusoids ``R_n``. No gradient flows from a segment into
+the inputs of earlier ones, though it does reach the weights that make keys and values of them.
+
+The published form keeps a layer's inputs as memory, projects them again for every segment, and takes the segments one
+after the other. Two rewritings of it, both exact: all segments of a call are computed side by side, and the memory
+holds keys and values, so that a single new frame costs one projection.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import linear, pad
+
+Cache = dict[str, Any]
+"""What one attention layer remembers, tensors with the axes batch, head, frame, size of a head:
+
+``keys, values``: the memory, at most the last ``memory`` frames before the open segment.
+``open_keys, open_values``: frames of the open segment so far.
+``open_inputs``: inputs ``(B, frames, D)`` of those frames, from which the memory is made when the segment closes. None
+wherever gradients are not recorded: the memory is then made of the keys and values themselves.
+"""
+
+
+def sinusoids(count: int, width: int, like: Tensor) -> Float[Tensor, "count width"]:
+    """Codes of the distances ``count - 1, ..., 0``: sines, then cosines, of frequencies ``10000 ** (-2 i / width)``."""
+    distance = torch.arange(count - 1, -1, -1, device=like.device, dtype=like.dtype)
+    frequency = 10000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=like.dtype) / width)
+    angle = distance.unsqueeze(1) * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def align(scores: Float[Tensor, "*rows Q K"]) -> Float[Tensor, "*rows Q K"]:
+    """Move the columns of positional scores from distances to keys.
+
+    Column ``c`` of the argument is the distance ``K - 1 - c``. The last of the Q queries stands at the last key, hence
+    query ``t`` finds key ``j`` at column ``j + Q - 1 - t``. Entries of keys later than the query are meaningless.
+    """
+    queries, keys = scores.shape[-2:]
+    skewed = pad(scores, (1, 0)).unflatten(-1, (keys + 1,)).flatten(-2)[..., queries:]
+    return skewed.unflatten(-1, (queries, keys))
+
+
+class RelativeAttention(nn.Module):
+    """One attention layer with the normalisation of its input, ``(B, T, D) -> (B, T, D)``, without the residual.
+
+    Raises ``ValueError`` for a width that the heads do not divide or that is odd, and for lengths below 1.
+    """
+
+    def __init__(self, width: int, heads: int, memory: int, segment: int, pre_norm: bool = True) -> None:
+        super().__init__()
+        if heads < 1 or width % heads or width % 2:
+            raise ValueError(f"width {width} and {heads} heads: the width must be even and a multiple of the heads")
+        if memory < 1 or segment < 1:
+            raise ValueError(f"memory is {memory} and segment {segment} frames; both must be at least 1")
+        self.heads, self.memory, self.segment = heads, memory, segment
+        self.norm = nn.LayerNorm(width) if pre_norm else nn.Identity()
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.position = nn.Linear(width, width, bias=False)
+        self.output = nn.Linear(width, width, bias=False)
+        self._folded: tuple[Any, Tensor] | None = None
+
+    def initial_cache(self, batch_size: int) -> Cache:
+        """The empty memory, on the device of the parameters."""
+        weight = self.output.weight
+        nothing = weight.new_zeros(batch_size, self.heads, 0, weight.shape[0] // self.heads)
+        names = ("keys", "values", "open_keys", "open_values")
+        return {**dict.fromkeys(names, nothing), "open_inputs": None}
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], cache: Cache, biases: Float[Tensor, "2 heads S"]
+    ) -> tuple[Float[Tensor, "B T D"], Cache]:
+        """Frames that follow on those in the cache, and the cache after them. ``biases`` are u and v."""
+        query, keys, values = self._split_heads(self.query_key_value(self.norm(x)))
+        keys = torch.cat([cache["open_keys"], keys], dim=2)
+        values = torch.cat([cache["open_values"], values], dim=2)
+        past_keys, past_values, after = self._remember(x, cache, keys, values)
+
+        opened, filled = cache["open_keys"].shape[2], cache["keys"].shape[2]
+        frames = keys.shape[2]
+        segments = math.ceil(frames / self.segment)
+        memory = min(self.memory, filled + (segments - 1) * self.segment)
+        if segments > 1:  # whole segments; those frames at either end that are not asked for are cut off again
+            spare = segments * self.segment - frames
+            query = pad(query, (0, 0, opened, spare))
+            keys, values = pad(keys, (0, 0, 0, spare)), pad(values, (0, 0, 0, spare))
+        query, keys, values = (part.unflatten(2, (segments, -1)) for part in (query, keys, values))
+        past_keys = self._windows(past_keys, memory - filled, memory, segments)
+        past_values = self._windows(past_values, memory - filled, memory, segments)
+        hidden = None if x.shape[1] == 1 else self._hidden(query, keys, memory, filled)
+        mixed = self._attend(query, (past_keys, keys), (past_values, values), biases, hidden).flatten(2, 3)
+        if segments > 1:
+            mixed = mixed[:, :, opened:frames]
+        return self.output(mixed.transpose(1, 2).flatten(2)), after
+
+    def _split_heads(self, projected: Float[Tensor, "B T P"]) -> tuple[Tensor, ...]:
+        """``(B, heads, T, size of a head)`` for each of the projections that lie side by side."""
+        parts = projected.chunk(projected.shape[-1] // self.output.weight.shape[0], dim=-1)
+        return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
+
+    def _remember(self, x: Tensor, cache: Cache, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Cache]:
+        """Keys and values of memory and closed segments as later segments see them, and the cache after this call.
+
+        ``keys`` and ``values`` hold the open segment's frames and the new ones.
+        """
+        closed = keys.shape[2] // self.segment * self.segment
+        inputs = None
+        cut_keys, cut_values = keys[:, :, :closed], values[:, :, :closed]
+        if torch.is_grad_enabled():
+            kept = cache["open_inputs"]
+            inputs = x if kept is None else torch.cat([kept, x], dim=1)
+            if closed:
+                width = x.shape[-1]
+                projected = linear(self.norm(inputs.detach()), self.query_key_value.weight[width:])
+                without = keys.shape[2] - inputs.shape[1]  # frames of a state that came without its inputs
+                cut_keys, cut_values = (
+                    torch.cat([old[:, :, :without], new], dim=2)[:, :, :closed]
+                    for old, new in zip((keys, values), self._split_heads(projected), strict=True)
+                )
+        past_keys = torch.cat([cache["keys"], cut_keys], dim=2) if closed else cache["keys"]
+        past_values = torch.cat([cache["values"], cut_values], dim=2) if closed else cache["values"]
+        after = {
+            "keys": past_keys[:, :, -self.memory :].contiguous(),
+            "values": past_values[:, :, -self.memory :].contiguous(),
+            "open_keys": keys[:, :, closed:].contiguous(),
+            "open_values": values[:, :, closed:].contiguous(),
+            "open_inputs": None if inputs is None else inputs[:, max(0, closed - keys.shape[2] + inputs.shape[1]) :],
+        }
+        return past_keys, past_values, after
+
+    def _windows(self, past: Tensor, missing: int, memory: int, segments: int) -> Float[Tensor, "B heads S M size"]:
+        """The ``memory`` frames before each segment; ``missing`` empty ones stand before the first."""
+        if segments == 1:
+            return past[:, :, :memory].unsqueeze(2)
+        past = pad(past, (0, 0, missing, 0))
+        if memory == self.segment:  # windows side by side
+            return past[:, :, : segments * memory].unflatten(2, (segments, memory))
+        return past.unfold(2, memory, self.segment)[:, :, :segments].transpose(-1, -2)
+
+    def _hidden(self, query: Tensor, keys: Tensor, memory: int, filled: int) -> Tensor:
+        """Where a query must not look, ``(segments, Q, K)``: later keys, and empty places of the memory."""
+        segments, queries, own = query.shape[2], query.shape[3], keys.shape[3]
+        device = query.device
+        key = torch.arange(-memory, own, device=device)  # time of a key, counted from the beginning of the segment
+        time = torch.arange(own - queries, own, device=device).unsqueeze(1)
+        first = -filled - self.segment * torch.arange(segments, device=device).view(-1, 1, 1)
+        return (key > time) | (key < first)
+
+    def _attend(
+        self,
+        query: Float[Tensor, "B heads S Q size"],
+        keys: tuple[Tensor, Tensor],
+        values: tuple[Tensor, Tensor],
+        biases: Float[Tensor, "2 heads size"],
+        hidden: Tensor | None,
+    ) -> Float[Tensor, "B heads S Q size"]:
+        """Softmax attention to the memory and to the own segment."""
+        content, positional = biases[:, :, None, None] * query.shape[-1] ** -0.5
+        query = query * query.shape[-1] ** -0.5
+        lengths = [part.shape[3] for part in keys]
+        scores = torch.cat([(query + content) @ part.transpose(-1, -2) for part in keys], dim=-1)
+        codes = self._positions(sum(lengths), query).unsqueeze(1)
+        scores = scores + align((query + positional) @ codes.transpose(-1, -2))
+        if hidden is not None:
+            scores = scores.masked_fill(hidden, -torch.inf)
+        weights = scores.softmax(-1).split(lengths, dim=-1)
+        return weights[0] @ values[0] + weights[1] @ values[1]
+
+    def _positions(self, count: int, like: Tensor) -> Float[Tensor, "heads count size"]:
+        """``W R_n`` for the distances ``count - 1, ..., 0``; without gradients, once for fixed weights."""
+        weight = self.position.weight
+        if torch.is_grad_enabled():
+            return self._project_positions(count, like)
+        stamp = (weight.data_ptr(), weight._version, like.dtype, like.device)
+        if self._folded is None or self._folded[0] != stamp:
+            self._folded = (stamp, self._project_positions(self.memory + self.segment, like))
+        return self._folded[1][:, -count:]
+
+    def _project_positions(self, count: int, like: Tensor) -> Float[Tensor, "heads count size"]:
+        table = sinusoids(count, self.position.weight.shape[1], like)
+        return self.position(table).unflatten(-1, (self.heads, -1)).transpose(0, 1)
