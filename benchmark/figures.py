@@ -1,0 +1,226 @@
+"""Figures from records: error by imagined step, filmstrip, quality against cost, speed and memory."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from benchmark import groups as grouping
+from benchmark import record, strips
+from benchmark.groups import Group
+from benchmark.leaderboard import budget_words
+from benchmark.metrics import HEADLINE, METRICS
+from benchmark.palette import BASELINE, style
+
+LOOK = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.bbox": "tight",
+    "savefig.dpi": 160,
+    "svg.hashsalt": "wmbench",
+}
+
+
+def all_figures(one: Group) -> dict[str, bytes]:
+    """PNG files of a group by the end of their name. Those without data are left out."""
+    made: dict[str, Figure | None] = {}
+    with plt.rc_context(LOOK):
+        made["error_by_step"] = error_by_step(one)
+        made["filmstrip"] = filmstrip(one)
+        made["quality_against_cost"] = quality_against_cost(one)
+        made["speed_and_memory"] = speed_and_memory(one)
+        files = {}
+        for name, figure in made.items():
+            if figure is not None:
+                buffer = io.BytesIO()
+                figure.savefig(buffer, format="png", metadata={"Software": None})
+                plt.close(figure)
+                files[name] = buffer.getvalue()
+    return files
+
+
+def complete(one: Group) -> list[str]:
+    return sorted(name for name in one.runs if not one.incomplete(name))
+
+
+def curves(runs: list[record.Loaded], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and ``(seeds, steps)`` of a per-step column, where it is defined."""
+    tables = [run.table(record.PER_STEP) for run in runs]
+    known = tables[0][tables[0][column].notna()]
+    return known["step"].to_numpy(), np.stack([table.loc[known.index, column].to_numpy() for table in tables])
+
+
+def error_by_step(one: Group) -> Figure | None:
+    """Geometric mean over seeds with a pointwise 95 % t band; one seed is dashed and has no band."""
+    names = complete(one)
+    if not names:
+        return None
+    figure, axes = plt.subplots(figsize=(7.2, 3.8))
+    ends: list[tuple[float, str]] = []
+    first = 0
+    for name in names:
+        steps, errors = curves(one.runs[name], "generation")
+        first = int(steps[0])
+        logs = np.log(np.maximum(errors, 1e-8))
+        middle = logs.mean(0)
+        look = style(name, names)
+        line = look.line() if len(errors) > 1 else look.line() | {"linestyle": ":"}
+        axes.plot(
+            steps - first, np.exp(middle), marker=look.marker, markevery=max(1, len(steps) // 6), label=name, **line
+        )
+        if len(errors) > 1:
+            half = stats.t.ppf(0.975, len(errors) - 1) * logs.std(0, ddof=1) / np.sqrt(len(errors))
+            axes.fill_between(
+                steps - first, np.exp(middle - half), np.exp(middle + half), color=look.color, alpha=0.16, lw=0
+            )
+        ends.append((float(np.exp(middle[-1])), name))
+    for name, run in sorted(one.baselines.items()):
+        steps, errors = curves([run], "generation")
+        axes.plot(steps - first, np.maximum(errors[0], 1e-8), label=name, **BASELINE.line())
+        ends.append((float(errors[0][-1]), name))
+    axes.set_yscale("log")
+    axes.set_xlabel(f"Imagined step (context of {first} frames ends at 0)")
+    axes.set_ylabel("Squared error per frame")
+    axes.set_title(f"{one.env}: generation error by step ({budget_words(one)})", fontsize=9, loc="left")
+    _legend_beside(axes, ends)
+    return figure
+
+
+def _legend_beside(axes: Axes, ends: list[tuple[float, str]]) -> None:
+    """A legend in the order in which the curves end, from top to bottom."""
+    handles, labels = axes.get_legend_handles_labels()
+    order = [name for _, name in sorted(ends, reverse=True)]
+    pairs = sorted(zip(handles, labels, strict=True), key=lambda pair: order.index(pair[1]))
+    axes.legend(*zip(*pairs, strict=True), loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+
+
+def filmstrip(one: Group) -> Figure | None:
+    """Truth above each backbone, at the same steps of the same test episodes, first seed of each."""
+    with_strip = {name: one.runs[name][0] for name in complete(one) if one.runs[name][0].record.strip}
+    if not with_strip:
+        return None
+    cuts = {
+        name: strips.cut(run.folder / record.STRIP, run.record.strip)
+        for name, run in with_strip.items()
+        if run.record.strip
+    }
+    strip = next(iter(with_strip.values())).record.strip
+    assert strip is not None
+    episodes, steps = len(strip.episodes), len(strip.steps)
+    rows = [("truth", next(iter(cuts.values()))[:, 0]), *((name, made[:, 1]) for name, made in cuts.items())]
+    figure, grid = plt.subplots(
+        episodes * len(rows), steps, figsize=(0.72 * steps + 1.2, 0.76 * episodes * len(rows) + 0.5), squeeze=False
+    )
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    for e in range(episodes):
+        for r, (name, frames) in enumerate(rows):
+            for t in range(steps):
+                axes = grid[e * len(rows) + r][t]
+                axes.imshow(frames[e, t], interpolation="nearest")
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.grid(False)
+                for side in axes.spines.values():
+                    side.set_visible(r == 0)
+                if t == 0:
+                    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+                if e == r == 0:
+                    axes.set_title(f"step {strip.steps[t]}", fontsize=8)
+    note = (
+        f"{one.env}: test episodes {strip.episodes} (median and worst decile of the mean-frame error), one sample each"
+    )
+    figure.suptitle(note, fontsize=8, y=0.93 if episodes * len(rows) > 6 else 1.0, x=0.12, ha="left")
+    return figure
+
+
+def quality_against_cost(one: Group) -> Figure | None:
+    """Generation MSE against training seconds and against imagined frames per second."""
+    intervals = {n: i for n, i in grouping.cells(one, METRICS[HEADLINE]).intervals.items() if n in one.runs}
+    if not intervals:
+        return None
+    figure, both = plt.subplots(1, 2, figsize=(8.2, 3.6), sharey=True)
+    columns = (
+        ("train_seconds", "spent", "Training seconds"),
+        ("imagine_frames_per_second", "cost", "Imagined frames per second"),
+    )
+    for axes, (key, where, label) in zip(both, columns, strict=True):
+        for name, found in intervals.items():
+            values = [getattr(run.record, where).get(key) for run in one.runs[name]]
+            known = [float(value) for value in values if value]
+            if not known:
+                continue
+            look = style(name, complete(one))
+            middle = float(np.median(known))
+            axes.errorbar(
+                middle, found.value, yerr=[[found.value - found.low], [found.high - found.value]],
+                xerr=[[middle - min(known)], [max(known) - middle]], fmt=look.marker or "o", color=look.color, ms=7, lw=1.2,
+            )  # fmt: skip
+            axes.annotate(
+                name, (middle, found.value), textcoords="offset points", xytext=(7, 5), fontsize=8, color="#222222"
+            )
+        for name, found in grouping.cells(one, METRICS[HEADLINE]).intervals.items():
+            if name in one.baselines:
+                axes.axhline(found.value, label=name, **BASELINE.line())
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.margins(x=0.25)
+        axes.set_xlabel(f"{label} ({one_device(one)})", fontsize=8)
+    both[0].set_ylabel("Generation MSE (95 % interval)")
+    figure.suptitle(f"{one.env}: quality against cost ({budget_words(one)})", fontsize=9)
+    return figure
+
+
+def one_device(one: Group) -> str:
+    devices = sorted({run.record.device for runs in one.runs.values() for run in runs})
+    return devices[0] if len(devices) == 1 else f"{len(devices)} devices, see the table"
+
+
+def speed_and_memory(one: Group) -> Figure | None:
+    """Dots with min, median and max over runs; the quality stands beside the name."""
+    names = complete(one)
+    if not names:
+        return None
+    memory = (
+        "peak_gpu_memory_gib"
+        if any(one.runs[n][0].record.cost.get("peak_gpu_memory_gib") for n in names)
+        else "peak_resident_gib"
+    )
+    panels = {
+        "train_frames_per_second": "Training frames/s",
+        "imagine_frames_per_second": "Imagined frames/s",
+        memory: "Peak GPU memory, GiB" if "gpu" in memory else "Peak resident size, GiB",
+    }
+    quality = grouping.cells(one, METRICS[HEADLINE]).intervals
+    figure, row = plt.subplots(1, len(panels) + 1, figsize=(10.5, 0.42 * len(names) + 1.3), sharey=True)
+    for place, name in enumerate(names):
+        look = style(name, names)
+        for axes, key in zip(row, panels, strict=False):
+            values = [run.record.cost.get(key) for run in one.runs[name]]
+            known = sorted(float(value) for value in values if value)
+            if known:
+                axes.plot([known[0], known[-1]], [place, place], color=look.color, lw=1.5)
+                axes.plot(np.median(known), place, look.marker or "o", color=look.color)
+        row[-1].plot(one.runs[name][0].record.state_bytes, place, look.marker or "o", color=look.color)
+    for axes, label in zip(row, [*panels.values(), "State bytes per episode"], strict=True):
+        axes.set_xscale("log")
+        axes.set_xlabel(label, fontsize=8)
+    row[0].set_yticks(
+        range(len(names)), [f"{n}  (MSE {quality[n].value:.3g})" if n in quality else n for n in names], fontsize=8
+    )
+    row[0].set_ylim(-0.6, len(names) - 0.4)
+    figure.suptitle(f"{one.env}: speed and memory on {one_device(one)}", fontsize=9, y=1.02)
+    return figure

@@ -1,0 +1,83 @@
+"""The table of metrics: name, unit, direction, scale. Report, figures and tests read it.
+
+``VERSION`` rises whenever a number would change for the same predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+VERSION = 1
+
+Scale = Literal["log", "logit", "identity"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a leaderboard. ``values`` gives one number an episode from a record's table of episodes; rows
+    where it is not defined are left out (they are the same for all backbones)."""
+
+    name: str
+    label: str
+    unit: str
+    better: Literal["lower", "higher"]
+    scale: Scale
+    explanation: str
+    values: Callable[[pd.DataFrame], np.ndarray]
+
+
+def _column(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    return lambda table: table[name].dropna().to_numpy() if name in table else np.empty(0)
+
+
+def _reward_correct(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
+    def values(table: pd.DataFrame) -> np.ndarray:
+        if name not in table or table["reward"].nunique() < 2:
+            return np.empty(0)
+        known = table[table[name].notna()]
+        return ((known[name] > 0.5) == (known["reward"] > 0.5)).to_numpy(float)
+
+    return values
+
+
+def _mse(name: str, label: str, explanation: str) -> Metric:
+    return Metric(name, label, "squared error per frame", "lower", "log", explanation, _column(name))
+
+
+def _accuracy(name: str, label: str, column: str, explanation: str) -> Metric:
+    return Metric(name, label, "share of episodes", "higher", "logit", explanation, _reward_correct(column))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _mse("generation_mse", "Generation MSE", "Query imagined from the context: one sample of the future, mean over its frames."),
+        _accuracy("imagination_reward_accuracy", "Imagination reward acc.", "imagination_reward", "Reward of the last imagined frame, right side of 0.5."),
+        _mse("final_frame_mse", "Final frame MSE", "The last imagined frame alone."),
+        _mse("reconstruction_mse", "Reconstruction MSE", "Frames 1.. of context and query, decoded after the model saw them."),
+        _accuracy("inference_reward_accuracy", "Inference reward acc.", "inference_reward", "Reward of the last frame after the model saw all frames."),
+        _mse("wrong_context_mse", "Wrong-context MSE", "Generation when the context is another episode's: near the generation MSE means that the context is not used."),
+        _accuracy("wrong_context_reward_accuracy", "Wrong-context reward acc.", "wrong_context_reward", "Reward accuracy when the context is another episode's; chance if memory is what predicts it."),
+        _mse("generation_mode_mse", "Generation MSE (mode)", "The most likely future instead of a sample; first test episodes only."),
+        _mse("generation_mean_image_mse", "Generation MSE (mean of 8)", "Mean image of several sampled futures; first test episodes only."),
+    )
+}  # fmt: skip
+
+HEADLINE = "generation_mse"
+REWARD_METRICS = tuple(name for name in METRICS if name.endswith("reward_accuracy"))
+
+
+def psnr(mse: float, elements: int) -> float:
+    """Peak signal-to-noise ratio in dB of a summed squared error over ``elements`` values in [0, 1]."""
+    return float(10 * np.log10(elements / mse)) if mse > 0 else float("inf")
+
+
+def cell(metric: Metric, table: pd.DataFrame) -> float | None:
+    """The number of a record: mean over its episodes; ``None`` where it does not apply."""
+    values = metric.values(table)
+    return float(values.mean()) if len(values) else None

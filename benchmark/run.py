@@ -1,0 +1,317 @@
+"""Trains a backbone on a dataset within a budget, scores it, and writes its record.
+
+    python -m benchmark.run --backbone s4wm
+    python -m benchmark.run --backbone s4wm --env distracting_memory_16 --preset debug --seed 1 --model.width 64
+    python -m benchmark.run --from-record results/runs/.../record.json
+
+With no other flag the environment and the preset follow from the machine: distracting_memory_100 and 'standard' on a
+GPU, the quickstart's on a CPU. A run that was killed continues; a run that is done is only shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+import backbones
+import envs
+from backbones.interface import WorldModel
+from benchmark import baseline_records, collect, cost, machine, metrics, presets, record, strips
+from benchmark.cli import parse
+from benchmark.config import RunConfig, from_json, to_json
+from benchmark.dataset import Dataset
+from benchmark.errors import UserError, command, user_input
+from benchmark.files import canonical_json, make_folder, read_json, sha256
+from benchmark.loader import BatchMaker
+from benchmark.manifest import world_of
+from benchmark.report import print_row, rebuild
+from benchmark.score import score
+from benchmark.tables import per_episode, per_step
+from benchmark.train import TrainResult, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """What does not change the result of a run."""
+
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    dataset: Path | None = None
+    """Folder of the dataset; made below data/ if not given."""
+    results: Path = Path("results")
+    """Where the record and the leaderboards go."""
+    work: Path = Path("runs")
+    """Where checkpoints go."""
+    threads: int = 0
+    """Threads of torch; its own choice if 0."""
+    again: bool = False
+    """Run even if the record is already there."""
+    report: bool = True
+    """Rewrite leaderboards and figures at the end."""
+
+
+def default_env_and_preset(device: torch.device) -> tuple[str, str]:
+    return ("distracting_memory_100", "standard") if device.type == "cuda" else (presets.QUICKSTART_ENV, "quickstart")
+
+
+def resolve(backbone: str, env: str, preset: str, **changes: Any) -> RunConfig:
+    """The configuration of a named backbone, environment and preset.
+
+    Raises ``UserError`` for unknown names and sizes that do not fit together.
+    """
+    with user_input():
+        spec = envs.spec(env)
+        chosen = presets.find(preset, spec)
+        model = backbones.find(backbone).config(chosen.model, world_of(spec))
+        whole = RunConfig(
+            backbone=backbone,
+            model=model,
+            data=chosen.data,
+            budget=chosen.budget,
+            train=chosen.train,
+            score=chosen.score,
+            preset=preset,
+        )
+        return dataclasses.replace(whole, **changes)
+
+
+def dataset_folder(config: RunConfig) -> tuple[Path, collect.Request]:
+    """Where the dataset of a run lives if no folder is given: ``data/<env>``, with a hash where it is not the default."""
+    spec = envs.spec(config.data.env)
+    sizes = collect.parse_episodes(config.data.episodes, spec)
+    request = collect.Request(spec.name, config.data.seed, "states", sizes)
+    usual = collect.Request(spec.name, 0, "states", dict(spec.default_episodes))
+    name = spec.name if request == usual else f"{spec.name}-{sha256(canonical_json(dataclasses.asdict(request)))[:8]}"
+    return collect.data_root() / name, request
+
+
+def open_dataset(config: RunConfig, given: Path | None) -> Dataset:
+    """Opens the dataset of a run; makes it if it is not there and no folder was given."""
+    if given is not None:
+        return Dataset(given, config.data.env)
+    folder, request = dataset_folder(config)
+    if not (folder / "manifest.json").is_file():
+        print(collect.estimate(request), file=sys.stderr)
+        collect.collect(request, folder)
+    return Dataset(folder, config.data.env)
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def build(config: RunConfig, dataset: Dataset, device: torch.device) -> WorldModel:
+    """The model, initialised from the run's seed."""
+    torch.manual_seed(config.seed)
+    with user_input():
+        return config.model.build(dataset.world).to(device)
+
+
+def execute(config: RunConfig, where: Where) -> record.Loaded:
+    """The whole run. Returns the record, which may have been there already."""
+    if where.threads:
+        torch.set_num_threads(where.threads)
+    device = machine.device(where.device)
+    dataset = open_dataset(config, where.dataset)
+    code = machine.code_digest([type(config.model).__module__])
+    settings = sha256(canonical_json(to_json(config)))
+    identity = {"configuration": settings, "dataset": dataset.digest, "code": code}
+    run_id = f"{config.preset}-seed{config.seed}-{sha256(canonical_json([settings, dataset.digest]))[:8]}"
+    label = config.backbone.replace(":", ".")
+    folder = where.results / "runs" / config.data.env / label / run_id
+    if (folder / record.NAME).is_file() and not where.again:
+        done = record.read(folder)
+        if done.code_digest == code:
+            print(f"already done: {folder} (run with --again to repeat it)", file=sys.stderr)
+            return record.Loaded(done, folder)
+    started = now()
+    baseline = baseline_records.ensure(dataset, config, where.results)
+    model = build(config, dataset, device)
+    work = make_folder(where.work / config.data.env / label / run_id)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    result = train(config, model, dataset, device, work, identity)
+    memory = machine.peak_memory_bytes(device)
+    finished = _finish(config, dataset, model, device, result, run_id, code, memory, started, folder, baseline)
+    return record.Loaded(finished, folder)
+
+
+def _finish(
+    config: RunConfig,
+    dataset: Dataset,
+    model: WorldModel,
+    device: torch.device,
+    result: TrainResult,
+    run_id: str,
+    code: str,
+    memory: dict[str, float | None],
+    started: str,
+    folder: Path,
+    baseline: baseline_records.Baselines,
+) -> record.RunRecord:
+    maker = BatchMaker(dataset, device)
+    print(f"scoring {config.backbone}", file=sys.stderr)
+    scores = score(model, maker, "test", config.score, config.seed)
+    episodes = per_episode(scores)
+    speed = cost.imagination(model, maker, min(config.score.batch_size, 32), config.score.decode_frames)
+    state_bytes = int(speed.pop("state_bytes"))
+    strip, picture = (None, None) if baseline.strip is None else strips.draw(model, maker, baseline.strip, config.seed)
+    seconds = result.meter.seconds or float("nan")
+    per_second = result.meter.frames / seconds
+    finite = bool(episodes["generation_mse"].notna().all())
+    whole = record.RunRecord(
+        run_id=run_id,
+        kind="backbone",
+        backbone=config.backbone,
+        env=config.data.env,
+        preset=config.preset,
+        seed=config.seed,
+        dataset_digest=dataset.digest,
+        dataset_episodes=dataset.manifest.episodes,
+        metric_version=metrics.VERSION,
+        scored_episodes=len(episodes),
+        status="completed" if finite and result.status == "completed" else "diverged",
+        reason="" if result.status == "completed" else f"stopped at update {result.meter.updates}: {result.stopped_by}",
+        config=to_json(config),
+        code_digest=code,
+        parameters=cost.parameters(model),
+        state_bytes=state_bytes,
+        metrics={name: metrics.cell(metric, episodes) for name, metric in metrics.METRICS.items()},
+        cost={
+            "train_frames_per_second": per_second,
+            "train_episodes_per_second": per_second / dataset.world.length,
+            **speed,
+            **memory,
+        },
+        spent={
+            "frames": result.meter.frames,
+            "updates": result.meter.updates,
+            "train_seconds": result.meter.seconds,
+            "stopped_by": result.stopped_by,
+            "best_updates": result.best_updates,
+            "best_validation_mse": result.best_validation,
+        },
+        device=machine.device_name(device),
+        versions=machine.versions(),
+        git=machine.git(),
+        strip=strip,
+        started=started,
+        ended=now(),
+    )
+    tables = {
+        record.PER_EPISODE: episodes,
+        record.PER_STEP: per_step(scores, dataset.world),
+        record.CURVE: curve_table(result),
+    }
+    return record.write(folder, whole, tables, picture)
+
+
+def curve_table(result: TrainResult) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(result.curve).drop(columns="seconds", errors="ignore")
+
+
+def configure(arguments: list[str]) -> tuple[RunConfig, Where]:
+    """The two passes: first which backbone, environment and preset; then their own flags.
+
+    Raises ``UserError`` for anything that is not understood.
+    """
+    if "--from-record" in arguments:
+        return _from_record(arguments)
+    first = {name: _value_of(f"--{name}", arguments) for name in ("backbone", "env", "preset", "device")}
+    if first["backbone"] is None:
+        raise UserError(
+            f"--backbone is missing; allowed: {', '.join(backbones.BACKBONES)}, or module:Config of your own"
+        )
+    env, preset = default_env_and_preset(machine.device(first["device"] or "auto"))
+    if first["env"] is None or first["preset"] is None:
+        env, preset = first["env"] or env, first["preset"] or preset
+        print(f"no --env or --preset given: taking {env} and '{preset}'", file=sys.stderr)
+    config = resolve(first["backbone"], first["env"] or env, first["preset"] or preset)
+    return parse_flags(config, arguments)
+
+
+def parse_flags(config: RunConfig, arguments: list[str]) -> tuple[RunConfig, Where]:
+    """Flags on top of a resolved configuration."""
+    parts = ("model", "data", "budget", "train", "score")
+    options = dataclasses.make_dataclass(
+        "RunFlags",
+        [
+            ("backbone", str, field(default=config.backbone)),
+            ("env", str, field(default=config.data.env)),
+            ("preset", str, field(default=config.preset)),
+            ("seed", int, field(default=config.seed)),
+            *[(name, type(getattr(config, name)), field(default=getattr(config, name))) for name in parts],
+            ("where", Annotated[Where, tyro.conf.arg(name="")], field(default_factory=Where)),
+        ],
+        frozen=True,
+        kw_only=True,
+        namespace={"__doc__": __doc__, "__module__": __name__},
+    )
+    flags: Any = parse(options, arguments, "python -m benchmark.run")
+    with user_input():
+        data = dataclasses.replace(flags.data, env=config.data.env)
+        changed = {name: getattr(flags, name) for name in parts if name != "data"}
+        return dataclasses.replace(config, seed=flags.seed, data=data, **changed), flags.where
+
+
+def _value_of(flag: str, arguments: list[str]) -> str | None:
+    for position, argument in enumerate(arguments):
+        if argument.startswith(f"{flag}="):
+            return argument.partition("=")[2]
+        if argument == flag and position + 1 < len(arguments):
+            return arguments[position + 1]
+    return None
+
+
+def _from_record(arguments: list[str]) -> tuple[RunConfig, Where]:
+    """A run as a record describes it. A plug-in must be named again: no file may name a module to import."""
+    path = Path(_value_of("--from-record", arguments) or "")
+    position = next(i for i, argument in enumerate(arguments) if argument.startswith("--from-record"))
+    rest = arguments[:position] + arguments[position + (1 if "=" in arguments[position] else 2) :]
+    if not path.is_file():
+        raise UserError(f"--from-record {path}: no such file; give the record.json of a run")
+    value = read_json(path)
+    try:
+        described = value["config"]
+        name, env, preset, seed = (
+            described["backbone"],
+            described["data"]["env"],
+            described["preset"],
+            described["seed"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is not the record of a backbone's run (no {error})") from error
+    given = _value_of("--backbone", rest)
+    if given is None and name not in backbones.BACKBONES:
+        raise UserError(f"{path} is of the plug-in {name!r}; name it again with --backbone to allow its code to run")
+    if given is not None and given != name:
+        raise UserError(f"{path} is of backbone {name!r}, not {given!r}")
+    base = resolve(name, env, preset, seed=seed)
+    parts = {
+        part: from_json(type(getattr(base, part)), described[part])
+        for part in ("model", "data", "budget", "train", "score")
+    }
+    return parse_flags(dataclasses.replace(base, **parts), rest)
+
+
+@command
+def main(arguments: list[str]) -> None:
+    config, where = configure(arguments)
+    loaded = execute(config, where)
+    if where.report:
+        rebuild(where.results)
+    print_row(loaded)
+    print(f"record: {loaded.folder / record.NAME}")
+
+
+if __name__ == "__main__":
+    main()
