@@ -3,9 +3,9 @@
 Source: Hafner et al. (2023) for the model, Pasukonis et al., "Evaluating Long-Term Memory in 3D Mazes" (2022), for the
 training on consecutive pieces of an episode, sizes and learning rate of Deng et al. (2023), table 7.
 
-``h_t = GRU(h_{t-1}, MLP[z_{t-1}, a_t])``, prior ``p(z_t | h_t)``, posterior ``q(z_t | h_t, x_t)``. Before frame 0 stand a
-learned ``h`` and the mode of its prior; from there frame 0 is a step like any other. As everywhere, it counts in no
-loss.
+``h_t = GRU(h_{t-1}, MLP[z_{t-1}, a_t])``, prior ``p(z_t | h_t)``, posterior ``q(z_t | h_t, x_t)``. Before frame 0
+stand a learned ``h`` and the mode of its prior; from there frame 0 is a step like any other. As everywhere, it counts
+in no loss.
 
 What does not depend on the state leaves the loop over time: the products with embeddings and actions before it, prior,
 divergence and decoder after it. The weights inside take their gradient once per piece.
@@ -112,23 +112,20 @@ class RSSM(LatentModel):
         noise = uniforms((rows, time, self.latents.count), generator, embedding.device)
         h, z = self._before(batch, state)
 
-        # Columns of the first linear layers: [z, action] and [h, embedding].
-        input_weight, *input_rest = self.input
-        posterior_weight, *posterior_rest = self.posterior[0]
-        from_z, from_action = input_weight.weight.split([self.latents.size, self.spec.action.size], dim=1)
-        from_h, from_embedding = posterior_weight.weight.split([h.shape[-1], embedding.shape[-1]], dim=1)
+        (from_z, from_action), activate_input = _open(self.input, self.latents.size, self.spec.action.size)
+        (from_h, from_embedding), activate_hidden = _open(self.posterior[0], h.shape[-1], embedding.shape[-1])
+        output = self.posterior[1]
+        assert isinstance(output, nn.Linear)
         action = encode_action(batch.previous_action, self.spec.action).to(h.dtype)
         action_parts = linear(action, from_action).unbind(1)
         embedding_parts = linear(embedding, from_embedding).unbind(1)
 
         z_product, gru_product = DeferredWeight(from_z), DeferredWeight(self.gru.weight)
-        h_product, logits_product = DeferredWeight(from_h), DeferredWeight(self.posterior[1].weight)
+        h_product, logits_product = DeferredWeight(from_h), DeferredWeight(output.weight)
         histories, samples, all_logits = [], [], []
         for t in range(time):
-            x = _apply(input_rest, z_product(z) + action_parts[t])
-            h = self.gru.step(x, h, gru_product)
-            hidden = _apply(posterior_rest, h_product(h) + embedding_parts[t])
-            logits = logits_product(hidden) + self.posterior[1].bias
+            h = self.gru.step(activate_input(z_product(z) + action_parts[t]), h, gru_product)
+            logits = logits_product(activate_hidden(h_product(h) + embedding_parts[t])) + output.bias
             z = self.latents.sample(logits, None if noise is None else noise[:, t])
             histories.append(h)
             samples.append(z)
@@ -145,7 +142,7 @@ class RSSM(LatentModel):
         return torch.where(begins, fresh["h"], state["h"]), torch.where(begins, fresh["z"], state["z"])
 
 
-def _apply(layers: list[nn.Module], x: Tensor) -> Tensor:
-    for layer in layers:
-        x = layer(x)
-    return x
+def _open(layer: nn.Module, *sizes: int) -> tuple[tuple[Tensor, ...], nn.Sequential]:
+    """A hidden layer's weight, cut into the columns of its inputs, and what follows the product with it."""
+    assert isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Linear)
+    return layer[0].weight.split(sizes, dim=1), layer[1:]

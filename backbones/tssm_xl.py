@@ -10,7 +10,7 @@ Training makes one update per batch of whole episodes; no gradient crosses from 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -120,7 +120,7 @@ class TransformerXL(SequenceCore):
         self.norm = nn.LayerNorm(width) if final_norm else nn.Identity()
 
     def initial_state(self, batch_size: int) -> State:
-        return [layer.attention.initial_cache(batch_size) for layer in self.layers]
+        return [cast(Layer, layer).attention.initial_cache(batch_size) for layer in self.layers]
 
     def forward(self, x: Float[Tensor, "B T D"], state: State) -> tuple[Float[Tensor, "B T D"], State]:
         after = []
