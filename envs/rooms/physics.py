@@ -56,4 +56,3 @@ class Walker:
     def restore(self, state: Float64[np.ndarray, " state"]) -> None:
         """Go back to a snapshot: the same actions then lead to the same poses, bit for bit."""
         self._mujoco.mj_setState(self.model, self.data, state, self._mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._mujoco.mj_forward(self.model, self.data)
