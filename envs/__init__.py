@@ -32,7 +32,10 @@ from envs.episode import Trajectory
 from envs.registration import register
 from envs.spec import EnvSpec
 
-FAMILIES = ("distracting_memory",)
+FAMILIES = (
+    "distracting_memory",
+    "multi_doors_keys",
+)
 
 # Gymnasium 1.0 stopped to load the entry point of a package, so an import has to do: `import envs`, or the id
 # "envs:WMBench/DistractingMemory-v0". It costs nothing, since classes are only named.

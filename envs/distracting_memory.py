@@ -19,9 +19,20 @@ from envs.centered_view import RIGHT, CenteredViewEnv
 from envs.corridor import CUE_CELLS, ENDS, HALLWAY_Y, HEIGHT, SQUARE_COLORS, Corridor, CorridorMaps, draw_maps
 from envs.episode import Trajectory
 from envs.spec import EnvSpec
-from envs.tiles import FRAME_SHAPE, MIDDLE, VIEW, make_grid, render_tiles, tile_atlas, with_agent
-from envs.tiles import renderer_info as tiles_info
-from envs.walks import cells_in_view, pad_maps, poses
+from envs.tiles import FRAME_SHAPE, MIDDLE, VIEW, WALL, make_grid, render_tiles, renderer_info, tile_atlas, with_agent
+from envs.walks import poses, seen_from
+
+__all__ = [
+    "NAMES",
+    "OPTIONS",
+    "DistractingMemoryEnv",
+    "parse",
+    "render",
+    "renderer_info",
+    "simulate",
+    "tile_atlas",
+    "vary",
+]
 
 NAMES = ("distracting_memory_16", "distracting_memory_100", "distracting_memory_200", "distracting_memory_400")
 OPTIONS = ("distractor_density", "distractor_colors", "cue_position")
@@ -155,14 +166,13 @@ def simulate(env: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]
     maps = draw_maps(corridor, np.array(drawn).reshape(-1, corridor.uniforms))
     ends = np.array([choose_end(np.random.default_rng(policy_seed)) for _, policy_seed in seeds], int)
 
-    cells = pad_maps(maps.contents).reshape(len(seeds), -1)
     tiles = np.empty((len(seeds), env.length, VIEW * VIEW), np.uint8)
     previous_action = np.full((len(ENDS), env.length), -1, np.int64)
     for end in range(len(ENDS)):
         previous_action[end, 1:] = script(corridor.width, end)
         xs, ys, directions = poses(previous_action[end, 1:], corridor.start_x, HALLWAY_Y, RIGHT)
         rows = ends == end
-        tiles[rows] = cells[rows][:, cells_in_view(xs, ys, corridor.width)]
+        tiles[rows] = seen_from(maps.contents[rows], xs, ys, outside=WALL)
         middle = tiles[rows, :, MIDDLE]
         tiles[rows, :, MIDDLE] = with_agent(middle, directions.astype(np.uint8))
     reward = np.zeros((len(seeds), env.length), np.float32)
@@ -181,8 +191,3 @@ def simulate(env: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]
 def render(env: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T 40 40 3"]:
     """Frames of a trajectory, equal to the environment's observations pixel for pixel."""
     return render_tiles(tile_atlas(env), trajectory.state["tiles"])
-
-
-def renderer_info(env: EnvSpec) -> dict[str, Any]:
-    """The renderer as manifests record it."""
-    return tiles_info(env)

@@ -9,6 +9,7 @@ from typing import Any
 
 ENTRY_POINTS: dict[str, tuple[str, dict[str, Any]]] = {
     "WMBench/DistractingMemory-v0": ("envs.distracting_memory:DistractingMemoryEnv", {"width": 100}),
+    "WMBench/MultiDoorsKeys-v0": ("envs.multi_doors_keys:MultiDoorsKeysEnv", {"keys": 3}),
 }
 """Gymnasium id -> class, and arguments for who gives none."""
 

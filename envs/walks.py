@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from minigrid.core.actions import Actions
 
 from envs.centered_view import MARGIN
-from envs.tiles import VIEW, WALL
+from envs.tiles import VIEW
 
 STEP_X = np.array([1, 0, -1, 0])
 STEP_Y = np.array([0, 1, 0, -1])
@@ -29,14 +29,16 @@ def poses(
     return xs, ys, directions
 
 
-def pad_maps(contents: UInt8[np.ndarray, "B height width"]) -> UInt8[np.ndarray, "B height+4 width+4"]:
-    """Maps with as much wall around them as the view can reach."""
-    return np.pad(contents, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), constant_values=WALL)
-
-
-def cells_in_view(xs: Int[np.ndarray, " T"], ys: Int[np.ndarray, " T"], width: int) -> Int[np.ndarray, "T 25"]:
-    """Which cells of a padded, flattened map ``width`` cells wide (unpadded) are seen, row by row."""
-    offset = np.arange(VIEW)
-    rows = ys[:, None, None] + offset[:, None]
-    columns = xs[:, None, None] + offset
-    return (rows * (width + 2 * MARGIN) + columns).reshape(len(xs), VIEW * VIEW)
+def seen_from(
+    maps: Shaped[np.ndarray, "*maps height width"],
+    xs: Int[np.ndarray, " T"],
+    ys: Int[np.ndarray, " T"],
+    outside: int,
+) -> Shaped[np.ndarray, "*maps T 25"]:
+    """The cells in view of each pose, row by row; ``outside`` stands for those beyond the map."""
+    sides = [(0, 0)] * (maps.ndim - 2) + [(MARGIN, MARGIN)] * 2
+    padded = np.pad(maps, sides, constant_values=outside)
+    width = padded.shape[-1]
+    around = (np.arange(VIEW)[:, None] * width + np.arange(VIEW)).ravel()
+    cells = (ys * width + xs)[:, None] + around
+    return padded.reshape(*maps.shape[:-2], -1)[..., cells]

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from scripted_policies.try_doors import try_doors
 from scripted_policies.walk_corridor import walk_corridor
 
 POLICIES: dict[str, Callable[[Any, np.random.Generator], Iterator[int]]] = {
     "walk_corridor": walk_corridor,
+    "try_doors": try_doors,
 }
 """By ``EnvSpec.policy``."""
