@@ -142,7 +142,7 @@ class RSSM(LatentModel):
         return torch.where(begins, fresh["h"], state["h"]), torch.where(begins, fresh["z"], state["z"])
 
 
-def _open(layer: nn.Module, *sizes: int) -> tuple[tuple[Tensor, ...], nn.Sequential]:
+def _open(layer: nn.Module, *sizes: int) -> tuple[tuple[Tensor, ...], nn.Module]:
     """A hidden layer's weight, cut into the columns of its inputs, and what follows the product with it."""
     assert isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Linear)
     return layer[0].weight.split(sizes, dim=1), layer[1:]
