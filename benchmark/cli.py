@@ -17,6 +17,9 @@ from benchmark.errors import UserError
 
 Options = TypeVar("Options")
 
+_CEREMONY = re.compile(
+    r"^(Parsing error|Value error|Required options|Unrecognized options) |Argument helptext:.*|For full helptext.*"
+)
 _FRAME = re.compile(r"[─-╿]+")
 
 
@@ -36,9 +39,8 @@ def parse(kind: type[Options], arguments: list[str], program: str, default: Any 
         if stop.code in (0, None):
             raise
         words = " ".join(_FRAME.sub(" ", said.getvalue()).split())
-        raise UserError(
-            words.removeprefix("Parsing error").removesuffix(f"For full helptext, run {program} --help").strip()
-        ) from None
+        words = _CEREMONY.sub("", words)
+        raise UserError(f"{words} (--help lists all flags)") from None
 
 
 def _refuse_unknown_flags(kind: type, arguments: list[str], extra: dict[str, Any]) -> None:

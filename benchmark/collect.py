@@ -292,7 +292,8 @@ def estimate(request: Request) -> str:
     frames = total * env.length
     return (
         f"{request.env}: {total} episodes of {env.length} frames = {frames:,} frames, "
-        f"about {total * size / 2**20:,.0f} MiB and {total * seconds / 60:.1f} core-minutes ({os.cpu_count()} cores here)"
+        f"about {total * size / 2**20:,.0f} MiB and {total * seconds / 60:.1f} core-minutes "
+        f"({os.cpu_count()} cores here)"
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from backbones.interface import WorldModel
 from benchmark.loader import BatchMaker
-from benchmark.score import slices
+from benchmark.open_loop import slices
 from benchmark.states import state_bytes
 
 REPEATS = 5

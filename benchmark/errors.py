@@ -23,7 +23,7 @@ def user_input() -> Iterator[None]:
         raise UserError(str(error)) from error
 
 
-def command(main: Callable[[list[str]], None]) -> Callable[[list[str] | None], None]:
+def command(main: Callable[[list[str]], None]) -> Callable[..., None]:
     """Wraps the ``main`` of a command: a ``UserError`` is printed without a traceback and ends with code 2."""
 
     @functools.wraps(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 
@@ -21,7 +22,7 @@ from benchmark.leaderboard import budget_words
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.palette import BASELINE, style
 
-LOOK = {
+LOOK: dict[str, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -165,10 +166,10 @@ def quality_against_cost(one: Group) -> Figure | None:
                 continue
             look = style(name, complete(one))
             middle = float(np.median(known))
-            axes.errorbar(
-                middle, found.value, yerr=[[found.value - found.low], [found.high - found.value]],
-                xerr=[[middle - min(known)], [max(known) - middle]], fmt=look.marker or "o", color=look.color, ms=7, lw=1.2,
-            )  # fmt: skip
+            spread_y = [[found.value - found.low], [found.high - found.value]]
+            spread_x = [[middle - min(known)], [max(known) - middle]]
+            point = {"fmt": look.marker or "o", "color": look.color, "ms": 7, "lw": 1.2}
+            axes.errorbar(middle, found.value, yerr=spread_y, xerr=spread_x, **point)
             axes.annotate(
                 name, (middle, found.value), textcoords="offset points", xytext=(7, 5), fontsize=8, color="#222222"
             )
@@ -217,6 +218,7 @@ def speed_and_memory(one: Group) -> Figure | None:
         row[-1].plot(one.runs[name][0].record.state_bytes, place, look.marker or "o", color=look.color)
     for axes, label in zip(row, [*panels.values(), "State bytes per episode"], strict=True):
         axes.set_xscale("log")
+        axes.margins(x=0.3)
         axes.set_xlabel(label, fontsize=8)
     row[0].set_yticks(
         range(len(names)), [f"{n}  (MSE {quality[n].value:.3g})" if n in quality else n for n in names], fontsize=8

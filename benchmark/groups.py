@@ -70,7 +70,7 @@ def group(loaded: list[record.Loaded]) -> list[Group]:
                 found.dataset_episodes,
                 found.scored_episodes,
             )
-        groups[key].runs.setdefault(found.backbone, []).append(run)
+        groups[key].runs.setdefault(found.label, []).append(run)
     for one in groups.values():
         for runs in one.runs.values():
             runs.sort(key=lambda run: (run.record.seed, run.record.run_id))

@@ -24,7 +24,8 @@ COSTS = {
 }
 
 HOW_TO_READ = """\
-Each number is followed by its 95 % interval for new seeds and new test episodes; errors are geometric means over
+Each number is followed by its 95 % interval for new seeds and new test episodes ("episodes only": one seed, so the
+interval knows nothing of other seeds; "seed spread borrowed": from the other rows); errors are geometric means over
 seeds, accuracies arithmetic ones. The rank is a set: 1 plus the number of backbones that are significantly better, up
 to the number that are not significantly worse (paired over test episodes, Holm-corrected within the column). A row
 with a missing or failed seed shows no number. Error is squared error summed over pixels and channels of images in
@@ -50,7 +51,7 @@ def cell_text(found: Interval | None, metric: Metric) -> str:
         text = f"{100 * found.value:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
     else:
         text = f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
-    return text + (f" ({found.note})" if found.note else "")
+    return text
 
 
 def budget_words(one: Group) -> str:
@@ -58,9 +59,9 @@ def budget_words(one: Group) -> str:
     return f"preset `{one.preset}`, budget " + " or ".join(limits)
 
 
-def used_metrics(one: Group) -> dict[str, Cells]:
+def used_metrics(one: Group, names: Iterable[str] = tuple(METRICS)) -> dict[str, Cells]:
     """Metrics that apply to at least one row."""
-    every = {name: grouping.cells(one, metric) for name, metric in METRICS.items()}
+    every = {name: grouping.cells(one, METRICS[name]) for name in names}
     return {name: cells for name, cells in every.items() if cells.intervals}
 
 
@@ -77,9 +78,15 @@ def rank_text(ranks: dict[str, tuple[int, int]] | None, name: str) -> str:
     return f"{low}" if low == high else f"{low}-{high}"
 
 
-def score_rows(one: Group) -> list[list[str]]:
+def seeds_text(one: Group, name: str, cells: dict[str, Cells]) -> str:
+    """Number of seeds, and how the spread over seeds was found if not from these seeds."""
+    notes = {found.intervals[name].note for found in cells.values() if name in found.intervals} - {""}
+    return ", ".join([str(len(one.runs[name])), *sorted(notes)])
+
+
+def score_rows(one: Group, names: Iterable[str] = tuple(METRICS)) -> list[list[str]]:
     """Header and rows of the table of scores."""
-    cells = used_metrics(one)
+    cells = used_metrics(one, names)
     headline = next(iter(cells.values())).ranks if cells else None
     rows = [["Rank", "Backbone", "Seeds", *(METRICS[name].label for name in cells)]]
     for name in ordered(one, cells):
@@ -89,7 +96,7 @@ def score_rows(one: Group) -> list[list[str]]:
             texts[0] = problem
         rank = rank_text(headline, name)
         shown = f"**{name}**" if headline and headline.get(name, (2, 2))[0] == 1 else name
-        rows.append([rank, shown, str(len(one.runs[name])), *texts])
+        rows.append([rank, shown, seeds_text(one, name, cells), *texts])
     for name in sorted(one.baselines):
         texts = [cell_text(found.intervals.get(name), METRICS[metric]) for metric, found in cells.items()]
         rows.append(["", f"*{name}*", "", *texts])
@@ -142,7 +149,8 @@ def csv_text(some: list[Group]) -> str:
     """One line a (group, row, metric), with intervals and ranks."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow("group env preset backbone kind metric unit value low high seeds rank_low rank_high status".split())
+    columns = "group env preset backbone kind metric unit value low high seeds rank_low rank_high status"
+    writer.writerow(columns.split(" "))  # noqa: SIM905  one line reads better
     for one in some:
         for metric, found in used_metrics(one).items():
             for name in [*ordered(one, {metric: found}), *sorted(one.baselines)]:

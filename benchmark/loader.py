@@ -6,7 +6,7 @@ Every backbone sees the episodes of a dataset in the same order. Those that trai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -74,7 +74,7 @@ class BatchMaker:
         self._atlas: Tensor | None = None
         if dataset.env is not None:
             atlas = envs.tile_atlas(dataset.env)
-            self._atlas = None if atlas is None else torch.from_numpy(atlas).to(device)
+            self._atlas = None if atlas is None else torch.tensor(atlas, device=device)
 
     def __call__(self, split: str, pieces: Sequence[Piece], pad_to: int | None = None) -> Batch:
         """A batch with one row a piece. All pieces are equally long; rows shorter than ``pad_to`` are padded."""
@@ -127,7 +127,7 @@ class BatchMaker:
         return torch.cat([frames, frames[:, -1:].expand(-1, padding, *frames.shape[2:])], 1)
 
 
-def prefetched(make: Callable[[int], Batch], first: int, ahead: int = 2) -> Iterator[Batch]:
+def prefetched(make: Callable[[int], Batch], first: int, ahead: int = 2) -> Generator[Batch, None, None]:
     """``make(first), make(first + 1), ...`` with the next ones prepared by another thread."""
     with ThreadPoolExecutor(1) as pool:
         pending = [pool.submit(make, first + i) for i in range(ahead)]

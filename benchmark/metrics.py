@@ -53,20 +53,54 @@ def _accuracy(name: str, label: str, column: str, explanation: str) -> Metric:
     return Metric(name, label, "share of episodes", "higher", "logit", explanation, _reward_correct(column))
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _mse("generation_mse", "Generation MSE", "Query imagined from the context: one sample of the future, mean over its frames."),
-        _accuracy("imagination_reward_accuracy", "Imagination reward acc.", "imagination_reward", "Reward of the last imagined frame, right side of 0.5."),
-        _mse("final_frame_mse", "Final frame MSE", "The last imagined frame alone."),
-        _mse("reconstruction_mse", "Reconstruction MSE", "Frames 1.. of context and query, decoded after the model saw them."),
-        _accuracy("inference_reward_accuracy", "Inference reward acc.", "inference_reward", "Reward of the last frame after the model saw all frames."),
-        _mse("wrong_context_mse", "Wrong-context MSE", "Generation when the context is another episode's: near the generation MSE means that the context is not used."),
-        _accuracy("wrong_context_reward_accuracy", "Wrong-context reward acc.", "wrong_context_reward", "Reward accuracy when the context is another episode's; chance if memory is what predicts it."),
-        _mse("generation_mode_mse", "Generation MSE (mode)", "The most likely future instead of a sample; first test episodes only."),
-        _mse("generation_mean_image_mse", "Generation MSE (mean of 8)", "Mean image of several sampled futures; first test episodes only."),
-    )
-}  # fmt: skip
+_TABLE = (
+    _mse(
+        "generation_mse",
+        "Generation MSE",
+        "Query imagined from the context: one sample of the future, mean over its frames.",
+    ),
+    _accuracy(
+        "imagination_reward_accuracy",
+        "Imagination reward acc.",
+        "imagination_reward",
+        "Predicted reward of the last imagined frame is on the right side of 0.5.",
+    ),
+    _mse("final_frame_mse", "Final frame MSE", "The last imagined frame alone."),
+    _mse(
+        "reconstruction_mse",
+        "Reconstruction MSE",
+        "All frames but the first, context and query, decoded after the model saw them.",
+    ),
+    _accuracy(
+        "inference_reward_accuracy",
+        "Inference reward acc.",
+        "inference_reward",
+        "Predicted reward of the last frame after the model saw all frames.",
+    ),
+    _mse(
+        "wrong_context_mse",
+        "Wrong-context MSE",
+        "Generation when the context is another episode's. As low as the generation MSE: the context is not used.",
+    ),
+    _accuracy(
+        "wrong_context_reward_accuracy",
+        "Wrong-context reward acc.",
+        "wrong_context_reward",
+        "Imagination reward accuracy when the context is another episode's: chance if memory makes the prediction.",
+    ),
+    _mse(
+        "generation_mode_mse",
+        "Generation MSE (mode)",
+        "The mode of every distribution instead of a sample; first test episodes only.",
+    ),
+    _mse(
+        "generation_mean_image_mse",
+        "Generation MSE (mean image)",
+        "Mean image of several sampled futures; first test episodes only.",
+    ),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
 
 HEADLINE = "generation_mse"
 REWARD_METRICS = tuple(name for name in METRICS if name.endswith("reward_accuracy"))

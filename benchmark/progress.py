@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -13,9 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class ProgressLine:
     """Use as a context manager; ``update`` with the share done and a few words."""
 
-    def __init__(self, label: str, seconds_between_lines: float = 15.0) -> None:
+    def __init__(self, label: str) -> None:
         self.label = label
-        self._every = seconds_between_lines
+        self._every = float(os.environ.get("WMBENCH_PROGRESS_SECONDS", "15"))
         self._began = self._printed = time.monotonic()
         self._bar: Progress | None = None
         if sys.stderr.isatty():

@@ -43,6 +43,8 @@ class RunRecord:
     run_id: str
     kind: Literal["backbone", "baseline", "imported"]
     backbone: str
+    variant: str = ""
+    """Fields of the model that differ from its preset."""
     env: str
     preset: str
     seed: int
@@ -71,6 +73,11 @@ class RunRecord:
     """sha256 by name."""
     started: str
     ended: str
+
+    @property
+    def label(self) -> str:
+        """Name of the row."""
+        return f"{self.backbone} ({self.variant})" if self.variant else self.backbone
 
     @property
     def budget(self) -> dict[str, Any]:

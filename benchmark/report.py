@@ -10,6 +10,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
 from benchmark import figures, leaderboard, metrics, record
 from benchmark import groups as grouping
 from benchmark.cli import parse
@@ -96,15 +100,22 @@ def print_row(loaded: record.Loaded) -> None:
             print_group(one)
 
 
+SHOWN = (
+    "generation_mse", "imagination_reward_accuracy", "final_frame_mse", "wrong_context_mse", "reconstruction_mse",
+    "inference_reward_accuracy",
+)  # fmt: skip
+
+
 def print_group(one: Group) -> None:
-    """A group's table of scores on the terminal."""
-    rows = leaderboard.score_rows(one)
-    keep = [i for i in range(len(rows[0])) if any(row[i] not in ("", "-") for row in rows[1:])]
-    shown = [[row[i].replace("*", "") for i in keep] for row in rows]
-    widths = [max(len(row[i]) for row in shown) for i in range(len(keep))]
-    print(f"\n{one.env}, {leaderboard.budget_words(one)}, {one.scored_episodes} test episodes")
-    for row in shown:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    """A group's main scores on the terminal; the files have all of them."""
+    header, *rows = leaderboard.score_rows(one, SHOWN)
+    shown = Table(title=f"{one.env}, {leaderboard.budget_words(one)}, {one.scored_episodes} test episodes", box=SIMPLE)
+    for name in header:
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*(text.replace("*", "").replace(" [", "\n[", 1) for text in row))
+    console = Console(width=None if sys.stdout.isatty() else 140, markup=False)
+    console.print(shown)
 
 
 @command

@@ -13,77 +13,28 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
 
+import pandas as pd
 import torch
-import tyro
 
-import backbones
 import envs
 from backbones.interface import WorldModel
-from benchmark import baseline_records, collect, cost, machine, metrics, presets, record, strips
-from benchmark.cli import parse
-from benchmark.config import RunConfig, from_json, to_json
+from benchmark import baseline_records, collect, cost, machine, metrics, record, strips
+from benchmark.config import RunConfig, to_json
 from benchmark.dataset import Dataset
-from benchmark.errors import UserError, command, user_input
-from benchmark.files import canonical_json, make_folder, read_json, sha256
+from benchmark.errors import command, user_input
+from benchmark.files import canonical_json, make_folder, sha256
+from benchmark.flags import Where, configure, variant
 from benchmark.loader import BatchMaker
-from benchmark.manifest import world_of
+from benchmark.open_loop import score
 from benchmark.report import print_row, rebuild
-from benchmark.score import score
 from benchmark.tables import per_episode, per_step
 from benchmark.train import TrainResult, train
 
 
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """What does not change the result of a run."""
-
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    dataset: Path | None = None
-    """Folder of the dataset; made below data/ if not given."""
-    results: Path = Path("results")
-    """Where the record and the leaderboards go."""
-    work: Path = Path("runs")
-    """Where checkpoints go."""
-    threads: int = 0
-    """Threads of torch; its own choice if 0."""
-    again: bool = False
-    """Run even if the record is already there."""
-    report: bool = True
-    """Rewrite leaderboards and figures at the end."""
-
-
-def default_env_and_preset(device: torch.device) -> tuple[str, str]:
-    return ("distracting_memory_100", "standard") if device.type == "cuda" else (presets.QUICKSTART_ENV, "quickstart")
-
-
-def resolve(backbone: str, env: str, preset: str, **changes: Any) -> RunConfig:
-    """The configuration of a named backbone, environment and preset.
-
-    Raises ``UserError`` for unknown names and sizes that do not fit together.
-    """
-    with user_input():
-        spec = envs.spec(env)
-        chosen = presets.find(preset, spec)
-        model = backbones.find(backbone).config(chosen.model, world_of(spec))
-        whole = RunConfig(
-            backbone=backbone,
-            model=model,
-            data=chosen.data,
-            budget=chosen.budget,
-            train=chosen.train,
-            score=chosen.score,
-            preset=preset,
-        )
-        return dataclasses.replace(whole, **changes)
-
-
 def dataset_folder(config: RunConfig) -> tuple[Path, collect.Request]:
-    """Where the dataset of a run lives if no folder is given: ``data/<env>``, with a hash where it is not the default."""
+    """Where a dataset lives if no folder is given: ``data/<env>``, with a hash where it is not the default one."""
     spec = envs.spec(config.data.env)
     sizes = collect.parse_episodes(config.data.episodes, spec)
     request = collect.Request(spec.name, config.data.seed, "states", sizes)
@@ -170,6 +121,7 @@ def _finish(
         run_id=run_id,
         kind="backbone",
         backbone=config.backbone,
+        variant=variant(config),
         env=config.data.env,
         preset=config.preset,
         seed=config.seed,
@@ -213,94 +165,9 @@ def _finish(
     return record.write(folder, whole, tables, picture)
 
 
-def curve_table(result: TrainResult) -> Any:
-    import pandas as pd
-
+def curve_table(result: TrainResult) -> pd.DataFrame:
+    """Training curve by updates and frames."""
     return pd.DataFrame(result.curve).drop(columns="seconds", errors="ignore")
-
-
-def configure(arguments: list[str]) -> tuple[RunConfig, Where]:
-    """The two passes: first which backbone, environment and preset; then their own flags.
-
-    Raises ``UserError`` for anything that is not understood.
-    """
-    if "--from-record" in arguments:
-        return _from_record(arguments)
-    first = {name: _value_of(f"--{name}", arguments) for name in ("backbone", "env", "preset", "device")}
-    if first["backbone"] is None:
-        raise UserError(
-            f"--backbone is missing; allowed: {', '.join(backbones.BACKBONES)}, or module:Config of your own"
-        )
-    env, preset = default_env_and_preset(machine.device(first["device"] or "auto"))
-    if first["env"] is None or first["preset"] is None:
-        env, preset = first["env"] or env, first["preset"] or preset
-        print(f"no --env or --preset given: taking {env} and '{preset}'", file=sys.stderr)
-    config = resolve(first["backbone"], first["env"] or env, first["preset"] or preset)
-    return parse_flags(config, arguments)
-
-
-def parse_flags(config: RunConfig, arguments: list[str]) -> tuple[RunConfig, Where]:
-    """Flags on top of a resolved configuration."""
-    parts = ("model", "data", "budget", "train", "score")
-    options = dataclasses.make_dataclass(
-        "RunFlags",
-        [
-            ("backbone", str, field(default=config.backbone)),
-            ("env", str, field(default=config.data.env)),
-            ("preset", str, field(default=config.preset)),
-            ("seed", int, field(default=config.seed)),
-            *[(name, type(getattr(config, name)), field(default=getattr(config, name))) for name in parts],
-            ("where", Annotated[Where, tyro.conf.arg(name="")], field(default_factory=Where)),
-        ],
-        frozen=True,
-        kw_only=True,
-        namespace={"__doc__": __doc__, "__module__": __name__},
-    )
-    flags: Any = parse(options, arguments, "python -m benchmark.run")
-    with user_input():
-        data = dataclasses.replace(flags.data, env=config.data.env)
-        changed = {name: getattr(flags, name) for name in parts if name != "data"}
-        return dataclasses.replace(config, seed=flags.seed, data=data, **changed), flags.where
-
-
-def _value_of(flag: str, arguments: list[str]) -> str | None:
-    for position, argument in enumerate(arguments):
-        if argument.startswith(f"{flag}="):
-            return argument.partition("=")[2]
-        if argument == flag and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return None
-
-
-def _from_record(arguments: list[str]) -> tuple[RunConfig, Where]:
-    """A run as a record describes it. A plug-in must be named again: no file may name a module to import."""
-    path = Path(_value_of("--from-record", arguments) or "")
-    position = next(i for i, argument in enumerate(arguments) if argument.startswith("--from-record"))
-    rest = arguments[:position] + arguments[position + (1 if "=" in arguments[position] else 2) :]
-    if not path.is_file():
-        raise UserError(f"--from-record {path}: no such file; give the record.json of a run")
-    value = read_json(path)
-    try:
-        described = value["config"]
-        name, env, preset, seed = (
-            described["backbone"],
-            described["data"]["env"],
-            described["preset"],
-            described["seed"],
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the record of a backbone's run (no {error})") from error
-    given = _value_of("--backbone", rest)
-    if given is None and name not in backbones.BACKBONES:
-        raise UserError(f"{path} is of the plug-in {name!r}; name it again with --backbone to allow its code to run")
-    if given is not None and given != name:
-        raise UserError(f"{path} is of backbone {name!r}, not {given!r}")
-    base = resolve(name, env, preset, seed=seed)
-    parts = {
-        part: from_json(type(getattr(base, part)), described[part])
-        for part in ("model", "data", "budget", "train", "score")
-    }
-    return parse_flags(dataclasses.replace(base, **parts), rest)
 
 
 @command

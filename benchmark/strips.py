@@ -13,8 +13,8 @@ from PIL import Image
 from backbones.interface import WorldModel, as_float
 from benchmark.errors import UserError
 from benchmark.loader import BatchMaker
+from benchmark.open_loop import IMAGINE, imagined
 from benchmark.record import Strip
-from benchmark.score import IMAGINE, imagined
 
 COLUMNS = 10
 

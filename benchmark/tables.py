@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from backbones.interface import WorldSpec
-from benchmark.score import EpisodeScores
+from benchmark.open_loop import EpisodeScores
 
 
 def per_episode(scores: EpisodeScores) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from benchmark.budget import BudgetMeter
 from benchmark.config import RunConfig
 from benchmark.dataset import Dataset
 from benchmark.loader import BatchMaker, Schedule, prefetched
+from benchmark.open_loop import generation_error
 from benchmark.progress import ProgressLine
-from benchmark.score import generation_error
 
 Curve = list[dict[str, float]]
 
@@ -129,7 +129,8 @@ class Trainer:
             group["lr"] = peak * factor
         self.optimizer.zero_grad(set_to_none=True)
         part = self.training.batch_size // self.training.accumulate
-        after, metrics = [], {}
+        after: list[State] = []
+        metrics: dict[str, Tensor] = {}
         for start in range(0, self.training.batch_size, part):
             before = None if self.carried is None else states.rows(self.carried, start, start + part)
             loss, metrics, state = self.model.loss(batch.rows(start, start + part), before, self.noise)

@@ -1,0 +1,71 @@
+# Verbs of the project. `make help` lists them; each is a line or two that calls Python.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+ENV ?= distracting_memory_16
+BACKBONE ?= s4wm
+EPISODES ?= default
+SEEDS ?= 0 1 2
+
+.PHONY: help setup setup-3d setup-peers dataset datasets-2d run quickstart smoke report test test-fast test-slow bench check fix clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 12) else "Python %d.%d found; 3.11 or 3.12 is needed: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+READY3D := .venv/.ready-3d
+$(READY3D): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[mujoco]"
+	touch $@
+
+setup: $(READY)  ## make .venv with everything installed (all other verbs do it by themselves)
+
+setup-3d: $(READY3D)  ## add MuJoCo and what the 3D rooms need
+
+setup-peers: $(READY)  ## install other people's implementations for make bench
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[peers]"
+
+dataset: $(if $(filter two_rooms% four_rooms% ten_rooms% memory_maze%,$(ENV)),$(READY3D),$(READY))  ## make a dataset: make dataset ENV=distracting_memory_100 EPISODES=paper
+	$(BIN)/python -m benchmark.collect --env $(ENV) --episodes $(EPISODES)
+
+run: $(READY)  ## train and score one backbone: make run BACKBONE=s4wm ENV=distracting_memory_16
+	$(BIN)/python -m benchmark.run --backbone $(BACKBONE) --env $(ENV)
+
+quickstart: $(READY)  ## all main backbones on a small task, in minutes on two CPU cores
+	$(BIN)/python -m benchmark.quickstart --seeds $(SEEDS)
+
+smoke: $(READY)  ## every main backbone for a few updates, in under a minute or two
+	$(BIN)/python -m benchmark.quickstart --preset debug --seeds 0 --results runs/smoke
+
+report: $(READY)  ## rewrite leaderboards and figures from the records
+	$(BIN)/python -m benchmark.report
+
+test: $(READY3D)  ## all tests
+	$(BIN)/python -m pytest -q -n 2
+
+test-fast: $(READY3D)  ## tests without the slow ones
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+bench: $(READY)  ## speed of every fast form against its slow twin and against peers
+	$(BIN)/python -m benchmark.bench
+
+check: $(READY3D)  ## format, lint, types, layers, leaderboards up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m benchmark.report --check
+
+fix: $(READY)  ## format and lint with fixes
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## delete the environment, data and unfinished runs
+	rm -rf .venv data runs
