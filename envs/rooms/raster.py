@@ -20,15 +20,19 @@ from typing import Any
 import numpy as np
 
 SIZE = 64
-SAMPLES = np.array([(0.375, 0.125), (0.875, 0.375), (0.125, 0.625), (0.625, 0.875)], np.float32)
+SAMPLES = np.array([(0.375, 0.875), (0.875, 0.625), (0.125, 0.375), (0.625, 0.125)], np.float32)
 """Where a pixel is sampled, ``(right, down)`` from its top left corner: the standard pattern of 4."""
-TANGENT = float(np.float32(math.tan(math.radians(40.0))))
+ONE, HALF = np.float32(1.0), np.float32(0.5)
+TANGENT = np.float32(math.tan(math.radians(40.0)))
 """Half the camera's field of view of 80 degrees."""
+STEP = np.float32(2 * TANGENT / SIZE)
+"""A pixel on the image plane at unit distance."""
 CAMERA_FORWARD, CAMERA_HEIGHT = 0.15, 0.9 - 3.7e-4
 PITCH_COSINE, PITCH_SINE = 0.99503719021, 0.09950371902
 NEAR = 1e-3
-AMBIENT, DIFFUSE = 0.3, 0.6
-SPHERE_SCALE = 1.0
+AMBIENT, DIFFUSE = np.float32(0.3), np.float32(0.6)
+SPHERE_SCALE = np.float32(0.997)
+"""MuJoCo draws spheres as polyhedra inside them; this radius comes nearest."""
 SKY = -1
 
 
@@ -117,14 +121,13 @@ def project_faces(faces, axes, plane, rows, visible):
 @_jit
 def cover_faces(plane, rows, count, nearest, owner):
     """For every sample, the nearest face (``owner``, -1 is the sky) and its inverse depth (``nearest``)."""
-    step = np.float32(2 * TANGENT / SIZE)
     for k in range(count):
         a, b, w = plane[k, 0], plane[k, 1], plane[k, 2]
         for row in range(rows[k, 0], rows[k, 1] + 1):
             for sample in range(4):
-                y = np.float32(TANGENT) - (row + SAMPLES[sample, 1]) * step
+                y = TANGENT - (np.float32(row) + SAMPLES[sample, 1]) * STEP
                 first, last = np.float32(0.0), np.float32(SIZE - 1)
-                x0 = SAMPLES[sample, 0] * step - np.float32(TANGENT)
+                x0 = SAMPLES[sample, 0] * STEP - TANGENT
                 # Inside the face while 0 <= a <= w and 0 <= b <= w, each linear along the row.
                 for condition in range(4):
                     if condition == 0:
@@ -135,7 +138,7 @@ def cover_faces(plane, rows, count, nearest, owner):
                         c0, c1 = b[0] + b[2] * y, b[1]
                     else:
                         c0, c1 = w[0] - b[0] + (w[2] - b[2]) * y, w[1] - b[1]
-                    start, slope = c0 + c1 * x0, c1 * step
+                    start, slope = c0 + c1 * x0, c1 * STEP
                     if slope > 0:
                         first = max(first, -start / slope)
                     elif slope < 0:
@@ -145,9 +148,9 @@ def cover_faces(plane, rows, count, nearest, owner):
                 if first > last:
                     continue
                 i0, i1 = int(math.ceil(first)), int(math.floor(last))
-                inverse, rise = w[0] + w[2] * y + w[1] * x0, w[1] * step
+                inverse, rise = w[0] + w[2] * y + w[1] * x0, w[1] * STEP
                 for column in range(i0, i1 + 1):
-                    depth = inverse + rise * column
+                    depth = inverse + rise * np.float32(column)
                     if depth > nearest[row, column, sample]:
                         nearest[row, column, sample] = depth
                         owner[row, column, sample] = k
@@ -164,13 +167,12 @@ def sphere_depth(centre, radius, axes, x, y):
     root = along * along - square * (cx * cx + cy * cy + cz * cz - radius * radius)
     if root <= 0 or along <= 0:
         return np.float32(0.0)
-    return np.float32(square / (along - math.sqrt(root)))
+    return square / (along - math.sqrt(root))
 
 
 @_jit
 def cover_spheres(spheres, axes, first_owner, nearest, owner):
     """Add half-spheres ``(x, y, z, radius, red, green, blue)`` on the floor; radius 0 means none."""
-    step = np.float32(2 * TANGENT / SIZE)
     for k in range(spheres.shape[0]):
         radius = spheres[k, 3] * SPHERE_SCALE
         if radius <= 0:
@@ -192,8 +194,8 @@ def cover_spheres(spheres, axes, first_owner, nearest, owner):
         for row in range(j0, j1 + 1):
             for column in range(i0, i1 + 1):
                 for sample in range(4):
-                    px = (column + SAMPLES[sample, 0]) * step - np.float32(TANGENT)
-                    py = np.float32(TANGENT) - (row + SAMPLES[sample, 1]) * step
+                    px = (np.float32(column) + SAMPLES[sample, 0]) * STEP - TANGENT
+                    py = TANGENT - (np.float32(row) + SAMPLES[sample, 1]) * STEP
                     depth = sphere_depth(spheres[k, :3], radius, axes, px, py)
                     if depth > nearest[row, column, sample]:
                         nearest[row, column, sample] = depth
@@ -201,116 +203,158 @@ def cover_spheres(spheres, axes, first_owner, nearest, owner):
 
 
 @_jit
-def bilinear(texels, start, size, u, v, out, weight):
-    """Add ``weight`` times the texture at ``(u, v)`` (in repeats) of the mip level that begins at ``start``."""
-    x, y = u * size - np.float32(0.5), v * size - np.float32(0.5)
+def sky_frame(sky):
+    """The sky at every pixel centre ``(64, 64, 3)``, whole grey levels. The camera never tilts, so it is one frame."""
+    frame = np.empty((SIZE, SIZE, 3), np.float32)
+    for row in range(SIZE):
+        for column in range(SIZE):
+            x = (np.float32(column) + HALF) * STEP - TANGENT
+            y = TANGENT - (np.float32(row) + HALF) * STEP
+            sine = (y * PITCH_COSINE - PITCH_SINE) / math.sqrt(1 + x * x + y * y)
+            place = (sine + 1) / 2 * (sky.shape[0] - 1)
+            low = min(int(place), sky.shape[0] - 2)
+            for channel in range(3):
+                value = sky[low, channel] + (place - low) * (sky[low + 1, channel] - sky[low, channel])
+                frame[row, column, channel] = math.floor(value + 0.5)
+    return frame
+
+
+@_jit
+def bilinear(texels, start, size, u, v):
+    """The texture at ``(u, v)`` (in repeats) of the mip level of edge ``size`` that begins at row ``start``."""
+    x, y = u * np.float32(size) - HALF, v * np.float32(size) - HALF
     x0, y0 = math.floor(x), math.floor(y)
-    fx, fy = np.float32(x - x0), np.float32(y - y0)
+    fx, fy = x - np.float32(x0), y - np.float32(y0)
     mask = size - 1
     i0, j0 = int(x0) & mask, int(y0) & mask
     i1, j1 = (i0 + 1) & mask, (j0 + 1) & mask
-    a, b = start + j0 * size + i0, start + j0 * size + i1
-    c, d = start + j1 * size + i0, start + j1 * size + i1
-    for channel in range(3):
-        upper = texels[a, channel] + fx * (np.float32(texels[b, channel]) - np.float32(texels[a, channel]))
-        lower = texels[c, channel] + fx * (np.float32(texels[d, channel]) - np.float32(texels[c, channel]))
-        out[channel] += weight * (upper + fy * (lower - upper))
+    a, b, c, d = (
+        texels[start + j0 * size + i0],
+        texels[start + j0 * size + i1],
+        texels[start + j1 * size + i0],
+        texels[start + j1 * size + i1],
+    )
+    wa, wb, wc, wd = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
+    return (
+        wa * np.float32(a[0]) + wb * np.float32(b[0]) + wc * np.float32(c[0]) + wd * np.float32(d[0]),
+        wa * np.float32(a[1]) + wb * np.float32(b[1]) + wc * np.float32(c[1]) + wd * np.float32(d[1]),
+        wa * np.float32(a[2]) + wb * np.float32(b[2]) + wc * np.float32(c[2]) + wd * np.float32(d[2]),
+    )
 
 
 @_jit
-def texture_at(plane, repeats, row, column, texels, levels, size, out):
-    """Trilinear texture of a face at the centre of a pixel; also where the face itself does not reach the centre."""
-    step = np.float32(2 * TANGENT / SIZE)
-    u, v = np.empty(3, np.float32), np.empty(3, np.float32)
+def texture_place(plane, repeats, row, column):
+    """Texture coordinates, in repeats, at the centre of a pixel."""
+    x = (np.float32(column) + HALF) * STEP - TANGENT
+    y = TANGENT - (np.float32(row) + HALF) * STEP
+    depth = ONE / (plane[2, 0] + plane[2, 1] * x + plane[2, 2] * y)
+    u = repeats[0] * (plane[0, 0] + plane[0, 1] * x + plane[0, 2] * y) * depth
+    v = repeats[1] * (plane[1, 0] + plane[1, 1] * x + plane[1, 2] * y) * depth
+    return u, v
+
+
+@_jit
+def texture_at(plane, repeats, row, column, texels, levels, size):
+    """Trilinear texture of a face at the centre of a pixel, also where the face itself does not reach the centre."""
     # Differences are taken once for each block of 2x2 pixels; OpenGL counts rows from below.
-    base_row, base_column = (row & ~1) + 1, column & ~1
-    for k in range(3):
-        x = np.float32(-TANGENT) + (base_column + (k == 1) + np.float32(0.5)) * step
-        y = np.float32(TANGENT) - (base_row - (k == 2) + np.float32(0.5)) * step
-        inverse = plane[2, 0] + plane[2, 1] * x + plane[2, 2] * y
-        u[k] = repeats[0] * (plane[0, 0] + plane[0, 1] * x + plane[0, 2] * y) / inverse
-        v[k] = repeats[1] * (plane[1, 0] + plane[1, 1] * x + plane[1, 2] * y) / inverse
-    rho = max(max(abs(u[1] - u[0]), abs(u[2] - u[0])), max(abs(v[1] - v[0]), abs(v[2] - v[0]))) * size
-    x = np.float32(-TANGENT) + (column + np.float32(0.5)) * step
-    y = np.float32(TANGENT) - (row + np.float32(0.5)) * step
-    inverse = plane[2, 0] + plane[2, 1] * x + plane[2, 2] * y
-    uu = repeats[0] * (plane[0, 0] + plane[0, 1] * x + plane[0, 2] * y) / inverse
-    vv = repeats[1] * (plane[1, 0] + plane[1, 1] * x + plane[1, 2] * y) / inverse
-    lod = np.float32(0.0)
-    if rho > 1:
-        lod = min(np.float32(math.log2(rho)), np.float32(levels.shape[0] - 1))
+    base_row, base_column = row | 1, column & ~1
+    u0, v0 = texture_place(plane, repeats, base_row, base_column)
+    u1, v1 = texture_place(plane, repeats, base_row, base_column + 1)
+    u2, v2 = texture_place(plane, repeats, base_row - 1, base_column)
+    rho = max(max(abs(u1 - u0), abs(u2 - u0)), max(abs(v1 - v0), abs(v2 - v0))) * np.float32(size)
+    u, v = texture_place(plane, repeats, row, column)
+    if rho <= 1:
+        return bilinear(texels, levels[0], size, u, v)
+    lod = min(np.float32(math.log2(rho)), np.float32(levels.shape[0] - 1))
     level = int(lod)
-    fraction = lod - level
-    out[:] = 0
-    bilinear(texels, levels[level], size >> level, uu, vv, out, 1 - fraction)
-    if fraction > 0:
-        bilinear(texels, levels[level + 1], size >> (level + 1), uu, vv, out, fraction)
+    red, green, blue = bilinear(texels, levels[level], size >> level, u, v)
+    part = lod - np.float32(level)
+    if part > 0:
+        other = bilinear(texels, levels[level + 1], size >> (level + 1), u, v)
+        red += part * (other[0] - red)
+        green += part * (other[1] - green)
+        blue += part * (other[2] - blue)
+    return red, green, blue
 
 
 @_jit
-def shade(thing, count, plane, visible, faces, face_texture, spheres, axes, row, column, textures, sky, out):
-    """Colour of one thing (a visible face, a sphere, the sky) at the centre of a pixel, rounded to grey levels."""
-    texels, level_start, size = textures
-    step = np.float32(2 * TANGENT / SIZE)
-    x = np.float32(-TANGENT) + (column + np.float32(0.5)) * step
-    y = np.float32(TANGENT) - (row + np.float32(0.5)) * step
+def sphere_light(sphere, axes, row, column):
+    """Light on a sphere at the centre of a pixel; beside the sphere, that of its nearest rim."""
+    x = (np.float32(column) + HALF) * STEP - TANGENT
+    y = TANGENT - (np.float32(row) + HALF) * STEP
+    ray = axes[1] + x * axes[2] + y * axes[3]
+    to = sphere[:3] - axes[0]
+    along = ray[0] * to[0] + ray[1] * to[1] + ray[2] * to[2]
+    square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
+    reach = to[0] * to[0] + to[1] * to[1] + to[2] * to[2] - sphere[3] * sphere[3]
+    distance = (along - math.sqrt(max(np.float32(0.0), along * along - square * reach))) / square
+    normal = distance * ray - to
+    length = math.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2])
+    facing = -(normal[0] * axes[1, 0] + normal[1] * axes[1, 1] + normal[2] * axes[1, 2]) / length
+    return AMBIENT + DIFFUSE * max(np.float32(0.0), facing)
+
+
+@_jit
+def grey_level(value):
+    """Rounded as OpenGL stores a colour."""
+    return np.float32(math.floor(min(max(value, np.float32(0.0)), np.float32(255.0)) + HALF))
+
+
+@_jit
+def shade(thing, count, plane, visible, lights, repeats, face_texture, spheres, axes, row, column, textures):
+    """Colour of a visible face, a sphere or the sky at the centre of a pixel, whole grey levels."""
+    texels, level_start, size, sky = textures
     if thing == SKY:
-        dz = axes[1, 2] + x * axes[2, 2] + y * axes[3, 2]
-        sine = dz / math.sqrt(1 + x * x + y * y)
-        place = (sine + 1) * np.float32(0.5) * (sky.shape[0] - 1)
-        low = min(int(place), sky.shape[0] - 2)
-        for channel in range(3):
-            out[channel] = sky[low, channel] + (place - low) * (sky[low + 1, channel] - sky[low, channel])
-    elif thing < count:
-        face = faces[visible[thing]]
-        nx, ny, nz = (
-            face[4] * face[8] - face[5] * face[7],
-            face[5] * face[6] - face[3] * face[8],
-            face[3] * face[7] - face[4] * face[6],
-        )
-        facing = (nx * axes[1, 0] + ny * axes[1, 1] + nz * axes[1, 2]) / math.sqrt(nx * nx + ny * ny + nz * nz)
-        light = np.float32(AMBIENT + DIFFUSE * max(0.0, facing))
-        levels = level_start[face_texture[visible[thing]]]
-        texture_at(plane[thing], face[9:11], row, column, texels, levels, size, out)
-        for channel in range(3):
-            out[channel] *= light
+        return sky[row, column, 0], sky[row, column, 1], sky[row, column, 2]
+    if thing < count:
+        face = visible[thing]
+        light = lights[thing]
+        levels = level_start[face_texture[face]]
+        red, green, blue = texture_at(plane[thing], repeats[face], row, column, texels, levels, size)
     else:
         sphere = spheres[thing - count]
-        depth = sphere_depth(sphere[:3], sphere[3], axes, x, y)
-        facing = np.float32(0.0)
-        if depth > 0:
-            for k in range(3):
-                hit = axes[0, k] + (axes[1, k] + x * axes[2, k] + y * axes[3, k]) / depth
-                facing += -(hit - sphere[k]) / sphere[3] * axes[1, k]
-        light = np.float32(AMBIENT + DIFFUSE * max(np.float32(0.0), facing))
-        for channel in range(3):
-            out[channel] = 255 * min(np.float32(1.0), sphere[4 + channel] * light)
-    for channel in range(3):
-        out[channel] = math.floor(min(out[channel], np.float32(255.0)) + np.float32(0.5))
+        light = np.float32(255.0) * sphere_light(sphere, axes, row, column)
+        red, green, blue = sphere[4], sphere[5], sphere[6]
+    return grey_level(red * light), grey_level(green * light), grey_level(blue * light)
 
 
 @_jit
-def resolve(count, plane, visible, faces, face_texture, spheres, axes, owner, textures, sky, frame):
+def resolve(count, plane, visible, lights, repeats, face_texture, spheres, axes, owner, textures, frame):
     """Shade every pixel: the mean over its samples, each thing shaded once."""
-    colour, total = np.empty(3, np.float32), np.empty(3, np.float32)
+    quarter = np.float32(0.25)
     for row in range(SIZE):
         for column in range(SIZE):
-            things = owner[row, column]
-            total[:] = 0
+            red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
             for sample in range(4):
-                new, weight = True, 0
+                thing = owner[row, column, sample]
+                new, weight = True, np.float32(0.0)
                 for other in range(4):
-                    if things[other] == things[sample]:
-                        weight += 1
+                    if owner[row, column, other] == thing:
+                        weight += quarter
                         new = new and other >= sample
                 if new:
-                    shade(
-                        things[sample], count, plane, visible, faces, face_texture, spheres, axes,
-                        row, column, textures, sky, colour,
+                    r, g, b = shade(
+                        thing, count, plane, visible, lights, repeats, face_texture, spheres, axes,
+                        row, column, textures,
                     )  # fmt: skip
-                    total += weight * colour
-            for channel in range(3):
-                frame[row, column, channel] = np.uint8(total[channel] * np.float32(0.25) + np.float32(0.5))
+                    red, green, blue = red + weight * r, green + weight * g, blue + weight * b
+                    if weight == ONE:
+                        break
+            frame[row, column, 0] = np.uint8(red + HALF)
+            frame[row, column, 1] = np.uint8(green + HALF)
+            frame[row, column, 2] = np.uint8(blue + HALF)
+
+
+@_jit
+def face_lights(faces, visible, count, axes, lights):
+    """Light on the visible faces: one value each, since it comes from the direction of the camera."""
+    for k in range(count):
+        face = faces[visible[k]]
+        nx = face[4] * face[8] - face[5] * face[7]
+        ny = face[5] * face[6] - face[3] * face[8]
+        nz = face[3] * face[7] - face[4] * face[6]
+        facing = (nx * axes[1, 0] + ny * axes[1, 1] + nz * axes[1, 2]) / math.sqrt(nx * nx + ny * ny + nz * nz)
+        lights[k] = AMBIENT + DIFFUSE * max(np.float32(0.0), facing)
 
 
 @_jit
@@ -319,28 +363,30 @@ def draw(faces, face_texture, spheres, poses, texels, level_start, size, sky, fr
     plane = np.empty((faces.shape[0], 3, 3), np.float32)
     rows = np.empty((faces.shape[0], 2), np.int64)
     visible = np.empty(faces.shape[0], np.int64)
+    lights = np.empty(faces.shape[0], np.float32)
     nearest = np.empty((SIZE, SIZE, 4), np.float32)
-    owner = np.empty((SIZE, SIZE, 4), np.int64)
+    owner = np.empty((SIZE, SIZE, 4), np.int16)
+    textures = (texels, level_start, size, sky_frame(sky))
     for t in range(poses.shape[0]):
         axes = camera_axes(poses[t])
         count = project_faces(faces, axes, plane, rows, visible)
         nearest[:], owner[:] = 0, SKY
         cover_faces(plane, rows, count, nearest, owner)
         cover_spheres(spheres, axes, count, nearest, owner)
+        face_lights(faces, visible, count, axes, lights)
         resolve(
-            count, plane, visible, faces, face_texture, spheres, axes, owner,
-            (texels, level_start, size), sky, frames[t],
-        )  # fmt: skip
+            count, plane, visible, lights, faces[:, 9:], face_texture, spheres, axes, owner, textures, frames[t]
+        )
 
 
 @_jit
 def count_visible(faces, spheres, poses, pixels):
-    """``pixels[t, k]``: quarter pixels in which face ``k`` (then sphere ``k - faces``) is what one sees at time t."""
+    """``pixels[t, k]``: samples in which face ``k`` (then sphere ``k - faces``) is what one sees at time ``t``."""
     plane = np.empty((faces.shape[0], 3, 3), np.float32)
     rows = np.empty((faces.shape[0], 2), np.int64)
     visible = np.empty(faces.shape[0], np.int64)
     nearest = np.empty((SIZE, SIZE, 4), np.float32)
-    owner = np.empty((SIZE, SIZE, 4), np.int64)
+    owner = np.empty((SIZE, SIZE, 4), np.int16)
     for t in range(poses.shape[0]):
         axes = camera_axes(poses[t])
         count = project_faces(faces, axes, plane, rows, visible)
