@@ -32,6 +32,9 @@ class Entry:
 
 BACKBONES: dict[str, Entry] = {
     "s4wm": Entry("backbones.s4wm"),
+    "s4wm_no_mlp": Entry("backbones.s4wm", {"mlp_expansion": 0}),
+    "s4wm_full_posterior": Entry("backbones.s4wm", {"posterior": "full_history"}),
+    "s4d": Entry("backbones.s4wm", {"kernel": "diagonal", "discretisation": "zoh"}),
     "rssm_tbtt": Entry("backbones.rssm_tbtt"),
 }
 

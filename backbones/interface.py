@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -172,7 +172,8 @@ class WorldModel(nn.Module, ABC):
     def loss(
         self, batch: Batch, state: State = None, generator: Noise = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
-        """Loss to minimise (mean over the valid frames), detached scalars to log, and the state after the batch.
+        """Loss to minimise (mean over the valid frames), detached scalars to log, and the state after the batch
+        (None where the configuration does not carry it to the next update).
 
         The first frame of an episode counts in no loss. A scalar is NaN where the batch has nothing to measure it on
         (a piece of an episode without its last frame, for instance).
@@ -218,11 +219,15 @@ class SequenceCore(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> State:
-        """State before the first frame, on the device of the parameters."""
+        """State before the first frame, on the device of the parameters. None, alone or within, stands for zeros."""
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "B T D"], state: State) -> tuple[Float[Tensor, "B T D"], State]:
         """All frames at once; output ``t`` sees inputs up to and including ``t``."""
+
+    def outputs(self, x: Float[Tensor, "B T D"], state: State) -> Float[Tensor, "B T D"]:
+        """``forward`` without the state after it. Override where that state costs extra: training rarely needs it."""
+        return self(x, state)[0]
 
     @abstractmethod
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
@@ -294,7 +299,7 @@ class BackboneConfig(ABC):
         """The model, freshly initialised from torch's global generator."""
 
     @classmethod
-    def preset(cls, name: str, spec: WorldSpec, **overrides: Any) -> Self:
+    def preset(cls, name: str, spec: WorldSpec, **overrides: Any) -> BackboneConfig:
         """The configuration called ``name`` for this world.
 
         Raises ``ValueError`` for an unknown name. Values of base classes come first, then the class's own.

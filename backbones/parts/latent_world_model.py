@@ -81,13 +81,13 @@ class CoreWorldModel(LatentModel):
     def loss(
         self, batch: Batch, state: State = None, generator: Noise = None
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
-        latents, posterior, after = self._read(batch, state, generator)
+        latents, posterior, after = self._read(batch, state, generator, keep=self.config.carries_state)
         prior = self.prior(latents["h"])
         loss, metrics = self.losses(batch, latents, posterior, prior, self.scored(batch, state), generator)
         return loss, metrics, after
 
     def observe(self, batch: Batch, state: State = None, generator: Noise = None) -> tuple[Latents, State]:
-        latents, _, after = self._read(batch, state, generator)
+        latents, _, after = self._read(batch, state, generator, keep=True)
         return latents, after
 
     def imagine(
@@ -115,8 +115,10 @@ class CoreWorldModel(LatentModel):
         inputs = self.encoder.size + spec.action.size
         return FullHistoryPosterior(inputs, config.width, core, config.hidden, self.latents.size)
 
-    def _read(self, batch: Batch, state: State, generator: Noise) -> tuple[Latents, Float[Tensor, "B T Z"], State]:
-        """Latents, logits of the posterior, and the (detached) state after the batch."""
+    def _read(
+        self, batch: Batch, state: State, generator: Noise, keep: bool
+    ) -> tuple[Latents, Float[Tensor, "B T Z"], State]:
+        """Latents, logits of the posterior, and, if it is to be kept, the (detached) state after the batch."""
         rows, time = batch.shape
         embedding, action = self.embed(batch), encode_action(batch.previous_action, self.spec.action)
         logits, posterior_state = self.posterior(embedding, action, self._posterior_state(batch, state))
@@ -124,27 +126,30 @@ class CoreWorldModel(LatentModel):
         last = torch.zeros_like(z[:, 0]) if state is None else state["z"]
         before = torch.cat([last.unsqueeze(1), z[:, :-1]], 1)
         g = self.input(torch.cat([before, action], -1))
-        h, core_state = self._histories(g, batch.starts, None if state is None else state["core"])
-        after = {"z": z[:, -1], "core": core_state, "posterior": posterior_state}
-        return Latents(h=h, z=z), logits, detached(after)
+        h, core_state = self._histories(g, batch.starts, None if state is None else state["core"], keep)
+        after = detached({"z": z[:, -1], "core": core_state, "posterior": posterior_state}) if keep else None
+        return Latents(h=h, z=z), logits, after
 
     def _posterior_state(self, batch: Batch, state: State) -> State:
         fresh = self.posterior.initial_state(len(batch.starts))
         return fresh if state is None else merged(batch.starts, fresh, state["posterior"])
 
     def _histories(
-        self, g: Float[Tensor, "B T D"], starts: Bool[Tensor, " B"], state: State
+        self, g: Float[Tensor, "B T D"], starts: Bool[Tensor, " B"], state: State, keep: bool
     ) -> tuple[Float[Tensor, "B T D"], State]:
         """``h`` of all frames and the core's state after them. A row that begins has no input at its first frame."""
         fresh = self.core.initial_state(len(g))
         if state is None or starts.all():
             first, state = torch.zeros_like(g[:, :1]), fresh
         elif not starts.any():
-            return self.core(g, state)
+            return self._run(g, state, keep)
         else:
             first, state = self.core(g[:, :1], state)
             first, state = first.where(~starts[:, None, None], 0), merged(starts, fresh, state)
         if g.shape[1] == 1:
             return first, state
-        rest, state = self.core(g[:, 1:], state)
+        rest, state = self._run(g[:, 1:], state, keep)
         return torch.cat([first, rest], 1), state
+
+    def _run(self, g: Float[Tensor, "B T D"], state: State, keep: bool) -> tuple[Float[Tensor, "B T D"], State]:
+        return self.core(g, state) if keep else (self.core.outputs(g, state), None)

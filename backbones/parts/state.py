@@ -40,13 +40,17 @@ def detached(state: State) -> State:
 
 
 def merged(chosen: Bool[Tensor, " B"], first: State, second: State) -> State:
-    """Rows of ``first`` where ``chosen``, of ``second`` elsewhere.
+    """Rows of ``first`` where ``chosen``, of ``second`` elsewhere. None stands for zeros.
 
     Raises ``ValueError`` where the two hold different numbers, or tensors of different shapes, at the same place:
     such rows are not at the same point of their computation and cannot share a batch.
     """
 
     def merge(one: Any, other: Any) -> Any:
+        if one is None and isinstance(other, Tensor):
+            one = torch.zeros_like(other)
+        if other is None and isinstance(one, Tensor):
+            other = torch.zeros_like(one)
         if not isinstance(one, Tensor):
             if one != other:
                 raise ValueError(f"rows with {one} and rows with {other} in their state cannot share a batch")
