@@ -36,6 +36,9 @@ BACKBONES: dict[str, Entry] = {
     "s4wm_full_posterior": Entry("backbones.s4wm", {"posterior": "full_history"}),
     "s4d": Entry("backbones.s4wm", {"kernel": "diagonal", "discretisation": "zoh"}),
     "rssm_tbtt": Entry("backbones.rssm_tbtt"),
+    "tssm_xl": Entry("backbones.tssm_xl"),
+    "tssm_xl_256": Entry("backbones.tssm_xl", {"memory": 256}),
+    "tssm_xl_512": Entry("backbones.tssm_xl", {"memory": 512}),
 }
 
 

@@ -46,6 +46,8 @@ def align(scores: Float[Tensor, "*rows Q K"]) -> Float[Tensor, "*rows Q K"]:
     query ``t`` finds key ``j`` at column ``j + Q - 1 - t``. Entries of keys later than the query are meaningless.
     """
     queries, keys = scores.shape[-2:]
+    if queries == 1:
+        return scores
     skewed = pad(scores, (1, 0)).unflatten(-1, (keys + 1,)).flatten(-2)[..., queries:]
     return skewed.unflatten(-1, (queries, keys))
 
@@ -167,9 +169,12 @@ class RelativeAttention(nn.Module):
         content, positional = biases[:, :, None, None] * query.shape[-1] ** -0.5
         query = query * query.shape[-1] ** -0.5
         lengths = [part.shape[3] for part in keys]
-        scores = torch.cat([(query + content) @ part.transpose(-1, -2) for part in keys], dim=-1)
-        codes = self._positions(sum(lengths), query).unsqueeze(1)
-        scores = scores + align((query + positional) @ codes.transpose(-1, -2))
+        codes = self._positions(sum(lengths), query)
+        # Codes are the same for all rows and segments: fold those into one product a head.
+        rows = (query + positional).transpose(0, 1)
+        by_distance = (rows.flatten(1, 3) @ codes.transpose(-1, -2)).unflatten(1, rows.shape[1:4]).transpose(0, 1)
+        by_content = [(query + content) @ part.transpose(-1, -2) for part in keys]
+        scores = torch.cat(by_content, dim=-1) + align(by_distance)
         if hidden is not None:
             scores = scores.masked_fill(hidden, -torch.inf)
         weights = scores.softmax(-1).split(lengths, dim=-1)
