@@ -22,7 +22,7 @@ from benchmark.leaderboard import budget_words
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.palette import BASELINE, style
 
-LOOK: dict[str, Any] = {
+LOOK: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,

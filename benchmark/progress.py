@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -27,7 +26,7 @@ class ProgressLine:
             self._bar = Progress(*columns, TimeRemainingColumn(), words, console=Console(stderr=True))
             self._task = self._bar.add_task(label, total=1.0, words="")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> ProgressLine:
         if self._bar:
             self._bar.start()
         return self
