@@ -89,7 +89,7 @@ def error_by_step(one: Group) -> Figure | None:
                 steps - first, np.exp(middle - half), np.exp(middle + half), color=look.color, alpha=0.16, lw=0
             )
         ends.append((float(np.exp(middle[-1])), name))
-    for name, run in sorted(one.baselines.items()):
+    for name, run in sorted(one.beside.items()):
         steps, errors = curves([run], "generation")
         axes.plot(steps - first, np.maximum(errors[0], 1e-8), label=name, **BASELINE.line())
         ends.append((float(errors[0][-1]), name))
@@ -174,7 +174,7 @@ def quality_against_cost(one: Group) -> Figure | None:
                 name, (middle, found.value), textcoords="offset points", xytext=(7, 5), fontsize=8, color="#222222"
             )
         for name, found in grouping.cells(one, METRICS[HEADLINE]).intervals.items():
-            if name in one.baselines:
+            if name in one.beside:
                 axes.axhline(found.value, label=name, **BASELINE.line())
         axes.set_xscale("log")
         axes.set_yscale("log")

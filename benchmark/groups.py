@@ -22,12 +22,14 @@ class Group:
     dataset_episodes: dict[str, int]
     scored_episodes: int
     runs: dict[str, list[record.Loaded]] = field(default_factory=dict)
-    baselines: dict[str, record.Loaded] = field(default_factory=dict)
+    beside: dict[str, record.Loaded] = field(default_factory=dict)
+    """Rows that had no such budget: baselines, and models that were trained elsewhere. They take no rank."""
 
     @property
     def key(self) -> str:
         limits = "-".join(f"{value:g}-{name}" for name, value in self.budget.items() if value is not None)
-        return f"{self.env}-{self.preset}-{limits or 'no-budget'}-{self.dataset_digest[:8]}-test{self.scored_episodes}"
+        data = f"{self.dataset_digest[:8]}-test{self.scored_episodes}"
+        return f"{self.env}-{self.preset or 'imported'}-{limits or 'no-budget'}-{data}"
 
     @property
     def seeds(self) -> list[int]:
@@ -57,29 +59,32 @@ def group(loaded: list[record.Loaded]) -> list[Group]:
     groups: dict[tuple, Group] = {}
     for run in loaded:
         found = run.record
-        if found.kind == "baseline":
-            continue
-        shared = (found.env, found.dataset_digest, found.scored_episodes, found.preset)
-        key = (*shared, json.dumps(found.budget, sort_keys=True))
-        if key not in groups:
-            groups[key] = Group(
-                found.env,
-                found.preset,
-                found.budget,
-                found.dataset_digest,
-                found.dataset_episodes,
-                found.scored_episodes,
+        if found.kind == "backbone":
+            one = groups.setdefault(
+                (*_data(found), found.preset, json.dumps(found.budget, sort_keys=True)), _empty(found)
             )
-        groups[key].runs.setdefault(found.label, []).append(run)
-    for one in groups.values():
+            one.runs.setdefault(found.label, []).append(run)
+    compared = {key[:3] for key in groups}
+    for run in loaded:  # models trained elsewhere may be all that there is
+        if run.record.kind == "imported" and _data(run.record) not in compared:
+            groups.setdefault((*_data(run.record), "", ""), _empty(run.record))
+    for key, one in groups.items():
         for runs in one.runs.values():
             runs.sort(key=lambda run: (run.record.seed, run.record.run_id))
         for run in loaded:
-            found = run.record
-            same = (found.env, found.dataset_digest, found.scored_episodes)
-            if found.kind == "baseline" and same == (one.env, one.dataset_digest, one.scored_episodes):
-                one.baselines[found.backbone] = run
+            if run.record.kind != "backbone" and _data(run.record) == key[:3]:
+                one.beside[run.record.label] = run
     return sorted(groups.values(), key=lambda one: one.key)
+
+
+def _data(found: record.RunRecord) -> tuple[str, str, int]:
+    return found.env, found.dataset_digest, found.scored_episodes
+
+
+def _empty(found: record.RunRecord) -> Group:
+    return Group(
+        found.env, found.preset, found.budget, found.dataset_digest, found.dataset_episodes, found.scored_episodes
+    )
 
 
 def matrix(runs: list[record.Loaded], metric: metrics.Metric) -> np.ndarray | None:
@@ -98,8 +103,9 @@ def cells(one: Group, metric: metrics.Metric) -> Cells:
             found[backbone] = moments(values, metric.scale)
     pooled = pool(list(found.values()))
     intervals = {name: interval(cell, pooled, metric.scale) for name, cell in found.items()}
-    for name, run in one.baselines.items():
+    for name, run in one.beside.items():
         values = matrix([run], metric)
         if values is not None:
-            intervals[name] = interval(moments(values, metric.scale), pooled, metric.scale, deterministic=True)
+            fixed = run.record.kind == "baseline"
+            intervals[name] = interval(moments(values, metric.scale), pooled, metric.scale, deterministic=fixed)
     return Cells(intervals, rank_sets(found, metric.better == "higher"))

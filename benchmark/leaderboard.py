@@ -56,6 +56,8 @@ def cell_text(found: Interval | None, metric: Metric) -> str:
 
 def budget_words(one: Group) -> str:
     limits = [f"{value:,g} {name}" for name, value in one.budget.items() if value is not None]
+    if not limits:
+        return "models trained elsewhere"
     return f"preset `{one.preset}`, budget " + " or ".join(limits)
 
 
@@ -97,9 +99,10 @@ def score_rows(one: Group, names: Iterable[str] = tuple(METRICS)) -> list[list[s
         rank = rank_text(headline, name)
         shown = f"**{name}**" if headline and headline.get(name, (2, 2))[0] == 1 else name
         rows.append([rank, shown, seeds_text(one, name, cells), *texts])
-    for name in sorted(one.baselines):
+    for name in sorted(one.beside):
         texts = [cell_text(found.intervals.get(name), METRICS[metric]) for metric, found in cells.items()]
-        rows.append(["", f"*{name}*", "", *texts])
+        shown = name if one.beside[name].record.kind == "baseline" else f"{name} (trained elsewhere)"
+        rows.append(["", f"*{shown}*", "", *texts])
     return rows
 
 
@@ -153,8 +156,8 @@ def csv_text(some: list[Group]) -> str:
     writer.writerow(columns.split(" "))  # noqa: SIM905  one line reads better
     for one in some:
         for metric, found in used_metrics(one).items():
-            for name in [*ordered(one, {metric: found}), *sorted(one.baselines)]:
-                kind = "backbone" if name in one.runs else "baseline"
+            for name in [*ordered(one, {metric: found}), *sorted(one.beside)]:
+                kind = "backbone" if name in one.runs else one.beside[name].record.kind
                 status = one.incomplete(name) or "completed" if kind == "backbone" else ""
                 cell = found.intervals.get(name)
                 numbers = [repr(cell.value), repr(cell.low), repr(cell.high)] if cell else ["", "", ""]

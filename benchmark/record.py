@@ -82,7 +82,7 @@ class RunRecord:
     @property
     def budget(self) -> dict[str, Any]:
         """The limits that the run had; empty for baselines."""
-        return self.config.get("budget", {})
+        return self.config.get("budget", {}) if self.kind == "backbone" else {}
 
 
 def write(folder: Path, record: RunRecord, tables: dict[str, pd.DataFrame], strip: bytes | None) -> RunRecord:
