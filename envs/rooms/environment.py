@@ -13,6 +13,7 @@ from envs.rooms.model import build
 from envs.rooms.physics import ACTION_NAMES, Walker
 from envs.rooms.rendering import FrameSource, frame_source
 from envs.rooms.scene import Scene, sample_scene, sample_start
+from envs.rooms.teleport import TELEPORT, start_count
 
 SIZE = 64
 
@@ -69,19 +70,21 @@ class RoomsEnv(gymnasium.Env[np.ndarray, int]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[UInt8[np.ndarray, "64 64 3"], dict[str, Any]]:
+        self.reset_state(seed=seed)
+        return self.frame(), {"pose": self.pose}
+
+    def reset_state(self, seed: int | None = None) -> None:
+        """``reset`` without the frame."""
         super().reset(seed=seed)
         self.scene = sample_scene(self.layout, self.np_random)
         self.walker.place(sample_start(self.layout, self.scene, self.np_random))
         self.time = 0
-        # With teleport, only as many steps follow the return as precede the latest moment that may be returned to.
-        latest = max(self.context_steps - (self.steps - self.context_steps) + 1, 0)
-        self.return_to = int(self.np_random.integers(latest + 1)) if self.teleport else None
+        self.return_to = int(self.np_random.integers(start_count(self.context_steps + 1))) if self.teleport else None
         self._snapshots = [self.walker.snapshot()] if self.teleport else []
-        return self.frame(), {"pose": self.pose}
 
     def advance(self, action: int) -> None:
         """``step`` without the frame, for whoever wants only poses."""
-        if self.teleport and action == len(ACTION_NAMES):
+        if self.teleport and action == TELEPORT:
             if self.time != self.context_steps:
                 raise ValueError(
                     f"action {action} (teleport) at step {self.time}; it is the first action after the "

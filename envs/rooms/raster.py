@@ -228,18 +228,13 @@ def bilinear(texels, start, size, u, v):
     mask = size - 1
     i0, j0 = int(x0) & mask, int(y0) & mask
     i1, j1 = (i0 + 1) & mask, (j0 + 1) & mask
-    a, b, c, d = (
-        texels[start + j0 * size + i0],
-        texels[start + j0 * size + i1],
-        texels[start + j1 * size + i0],
-        texels[start + j1 * size + i1],
-    )
+    a, b = start + j0 * size + i0, start + j0 * size + i1
+    c, d = start + j1 * size + i0, start + j1 * size + i1
     wa, wb, wc, wd = (ONE - fx) * (ONE - fy), fx * (ONE - fy), (ONE - fx) * fy, fx * fy
-    return (
-        wa * np.float32(a[0]) + wb * np.float32(b[0]) + wc * np.float32(c[0]) + wd * np.float32(d[0]),
-        wa * np.float32(a[1]) + wb * np.float32(b[1]) + wc * np.float32(c[1]) + wd * np.float32(d[1]),
-        wa * np.float32(a[2]) + wb * np.float32(b[2]) + wc * np.float32(c[2]) + wd * np.float32(d[2]),
-    )
+    red = wa * texels[a, 0] + wb * texels[b, 0] + wc * texels[c, 0] + wd * texels[d, 0]
+    green = wa * texels[a, 1] + wb * texels[b, 1] + wc * texels[c, 1] + wd * texels[d, 1]
+    blue = wa * texels[a, 2] + wb * texels[b, 2] + wc * texels[c, 2] + wd * texels[d, 2]
+    return red, green, blue
 
 
 @_jit
@@ -254,27 +249,39 @@ def texture_place(plane, repeats, row, column):
 
 
 @_jit
-def texture_at(plane, repeats, row, column, texels, levels, size):
-    """Trilinear texture of a face at the centre of a pixel, also where the face itself does not reach the centre."""
-    # Differences are taken once for each block of 2x2 pixels; OpenGL counts rows from below.
-    base_row, base_column = row | 1, column & ~1
-    u0, v0 = texture_place(plane, repeats, base_row, base_column)
-    u1, v1 = texture_place(plane, repeats, base_row, base_column + 1)
-    u2, v2 = texture_place(plane, repeats, base_row - 1, base_column)
-    rho = max(max(abs(u1 - u0), abs(u2 - u0)), max(abs(v1 - v0), abs(v2 - v0))) * np.float32(size)
-    u, v = texture_place(plane, repeats, row, column)
-    if rho <= 1:
-        return bilinear(texels, levels[0], size, u, v)
-    lod = min(np.float32(math.log2(rho)), np.float32(levels.shape[0] - 1))
+def mip_level(u, v, size, level_count):
+    """Level of detail of a block of 2x2 pixels from its texture coordinates: upper left, right, lower left, right.
+
+    OpenGL takes differences once for each block, from its lower left pixel.
+    """
+    across = max(abs(u[3] - u[2]), abs(v[3] - v[2]))
+    along = max(abs(u[0] - u[2]), abs(v[0] - v[2]))
+    rho = max(across, along) * np.float32(size)
+    if rho <= ONE:
+        return np.float32(0.0)
+    return min(np.float32(math.log2(rho)), np.float32(level_count - 1))
+
+
+@_jit
+def trilinear(texels, levels, size, lod, u, v):
+    """The texture at ``(u, v)``, between the two mip levels around ``lod``."""
     level = int(lod)
     red, green, blue = bilinear(texels, levels[level], size >> level, u, v)
     part = lod - np.float32(level)
     if part > 0:
-        other = bilinear(texels, levels[level + 1], size >> (level + 1), u, v)
-        red += part * (other[0] - red)
-        green += part * (other[1] - green)
-        blue += part * (other[2] - blue)
+        red1, green1, blue1 = bilinear(texels, levels[level + 1], size >> (level + 1), u, v)
+        red, green, blue = red + part * (red1 - red), green + part * (green1 - green), blue + part * (blue1 - blue)
     return red, green, blue
+
+
+@_jit
+def block_places(plane, repeats, row, column):
+    """Texture coordinates at the centres of the 2x2 pixels whose upper left one is given: two tuples of four."""
+    u0, v0 = texture_place(plane, repeats, row, column)
+    u1, v1 = texture_place(plane, repeats, row, column + 1)
+    u2, v2 = texture_place(plane, repeats, row + 1, column)
+    u3, v3 = texture_place(plane, repeats, row + 1, column + 1)
+    return (u0, u1, u2, u3), (v0, v1, v2, v3)
 
 
 @_jit
@@ -301,16 +308,21 @@ def grey_level(value):
 
 
 @_jit
-def shade(thing, count, plane, visible, lights, repeats, face_texture, spheres, axes, row, column, textures):
-    """Colour of a visible face, a sphere or the sky at the centre of a pixel, whole grey levels."""
+def shade(thing, count, view, spheres, axes, row, column, textures):
+    """Colour of a visible face, a sphere or the sky at the centre of a pixel, whole grey levels.
+
+    A face is shaded there even where it does not reach the centre, as in OpenGL.
+    """
     texels, level_start, size, sky = textures
     if thing == SKY:
         return sky[row, column, 0], sky[row, column, 1], sky[row, column, 2]
     if thing < count:
-        face = visible[thing]
-        light = lights[thing]
-        levels = level_start[face_texture[face]]
-        red, green, blue = texture_at(plane[thing], repeats[face], row, column, texels, levels, size)
+        plane, lights, repeats, texture = view
+        light, levels = lights[thing], level_start[texture[thing]]
+        u, v = block_places(plane[thing], repeats[thing], row & ~1, column & ~1)
+        pixel = 2 * (row & 1) + (column & 1)
+        lod = mip_level(u, v, size, levels.shape[0])
+        red, green, blue = trilinear(texels, levels, size, lod, u[pixel], v[pixel])
     else:
         sphere = spheres[thing - count]
         light = np.float32(255.0) * sphere_light(sphere, axes, row, column)
@@ -319,37 +331,65 @@ def shade(thing, count, plane, visible, lights, repeats, face_texture, spheres, 
 
 
 @_jit
-def resolve(count, plane, visible, lights, repeats, face_texture, spheres, axes, owner, textures, frame):
-    """Shade every pixel: the mean over its samples, each thing shaded once."""
+def resolve_pixel(count, view, spheres, axes, owner, row, column, textures, frame):
+    """The mean over a pixel's samples, each thing in it shaded once."""
     quarter = np.float32(0.25)
-    for row in range(SIZE):
-        for column in range(SIZE):
-            red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
-            for sample in range(4):
-                thing = owner[row, column, sample]
-                new, weight = True, np.float32(0.0)
-                for other in range(4):
-                    if owner[row, column, other] == thing:
-                        weight += quarter
-                        new = new and other >= sample
-                if new:
-                    r, g, b = shade(
-                        thing, count, plane, visible, lights, repeats, face_texture, spheres, axes,
-                        row, column, textures,
-                    )  # fmt: skip
-                    red, green, blue = red + weight * r, green + weight * g, blue + weight * b
-                    if weight == ONE:
-                        break
-            frame[row, column, 0] = np.uint8(red + HALF)
-            frame[row, column, 1] = np.uint8(green + HALF)
-            frame[row, column, 2] = np.uint8(blue + HALF)
+    red, green, blue = np.float32(0.0), np.float32(0.0), np.float32(0.0)
+    for sample in range(4):
+        thing = owner[row, column, sample]
+        new, weight = True, np.float32(0.0)
+        for other in range(4):
+            if owner[row, column, other] == thing:
+                weight += quarter
+                new = new and other >= sample
+        if new:
+            r, g, b = shade(thing, count, view, spheres, axes, row, column, textures)
+            red, green, blue = red + weight * r, green + weight * g, blue + weight * b
+    frame[row, column, 0] = np.uint8(red + HALF)
+    frame[row, column, 1] = np.uint8(green + HALF)
+    frame[row, column, 2] = np.uint8(blue + HALF)
 
 
 @_jit
-def face_lights(faces, visible, count, axes, lights):
-    """Light on the visible faces: one value each, since it comes from the direction of the camera."""
+def resolve(count, view, spheres, axes, owner, textures, frame):
+    """Shade a frame in blocks of 2x2 pixels; those that one face or the sky fills, in one go."""
+    texels, level_start, size, sky = textures
+    plane, lights, repeats, texture = view
+    for row in range(0, SIZE, 2):
+        for column in range(0, SIZE, 2):
+            thing = owner[row, column, 0]
+            whole = thing < count
+            for sample in range(4):
+                whole = whole and owner[row, column, sample] == thing and owner[row, column + 1, sample] == thing
+                whole = whole and owner[row + 1, column, sample] == thing
+                whole = whole and owner[row + 1, column + 1, sample] == thing
+            if whole and thing != SKY:
+                u, v = block_places(plane[thing], repeats[thing], row, column)
+                levels, light = level_start[texture[thing]], lights[thing]
+                lod = mip_level(u, v, size, levels.shape[0])
+                for pixel in range(4):
+                    i, j = row + (pixel >> 1), column + (pixel & 1)
+                    red, green, blue = trilinear(texels, levels, size, lod, u[pixel], v[pixel])
+                    frame[i, j, 0] = np.uint8(red * light + HALF)
+                    frame[i, j, 1] = np.uint8(green * light + HALF)
+                    frame[i, j, 2] = np.uint8(blue * light + HALF)
+            else:
+                for pixel in range(4):
+                    i, j = row + (pixel >> 1), column + (pixel & 1)
+                    if whole:
+                        frame[i, j] = sky[i, j]
+                    else:
+                        resolve_pixel(count, view, spheres, axes, owner, i, j, textures, frame)
+
+
+@_jit
+def dress_faces(faces, face_texture, visible, count, axes, view):
+    """Light, texture and its repeats of the visible faces. One light each: it comes from the camera's direction."""
+    _, lights, repeats, texture = view
     for k in range(count):
         face = faces[visible[k]]
+        repeats[k] = face[9:]
+        texture[k] = face_texture[visible[k]]
         nx = face[4] * face[8] - face[5] * face[7]
         ny = face[5] * face[6] - face[3] * face[8]
         nz = face[3] * face[7] - face[4] * face[6]
@@ -363,7 +403,8 @@ def draw(faces, face_texture, spheres, poses, texels, level_start, size, sky, fr
     plane = np.empty((faces.shape[0], 3, 3), np.float32)
     rows = np.empty((faces.shape[0], 2), np.int64)
     visible = np.empty(faces.shape[0], np.int64)
-    lights = np.empty(faces.shape[0], np.float32)
+    lights, repeats = np.empty(faces.shape[0], np.float32), np.empty((faces.shape[0], 2), np.float32)
+    view = (plane, lights, repeats, np.empty(faces.shape[0], np.int64))
     nearest = np.empty((SIZE, SIZE, 4), np.float32)
     owner = np.empty((SIZE, SIZE, 4), np.int16)
     textures = (texels, level_start, size, sky_frame(sky))
@@ -373,10 +414,8 @@ def draw(faces, face_texture, spheres, poses, texels, level_start, size, sky, fr
         nearest[:], owner[:] = 0, SKY
         cover_faces(plane, rows, count, nearest, owner)
         cover_spheres(spheres, axes, count, nearest, owner)
-        face_lights(faces, visible, count, axes, lights)
-        resolve(
-            count, plane, visible, lights, faces[:, 9:], face_texture, spheres, axes, owner, textures, frames[t]
-        )
+        dress_faces(faces, face_texture, visible, count, axes, view)
+        resolve(count, view, spheres, axes, owner, textures, frames[t])
 
 
 @_jit

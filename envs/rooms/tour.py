@@ -8,12 +8,16 @@ entered early enough to be inside when its turn comes. Walking keeps clear of wa
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from envs.rooms.layouts import Layout, Rectangle
 from envs.rooms.scene import OBJECT_RADIUS, Scene
+from envs.rooms.teleport import TELEPORT
 
 Point = tuple[float, float]
 PoseSource = Callable[[], np.ndarray]
@@ -21,7 +25,6 @@ PoseSource = Callable[[], np.ndarray]
 NOOP, FORWARD, LEFT, RIGHT, FORWARD_LEFT, FORWARD_RIGHT = range(6)
 STRIDE = 0.5
 """Metres of a step forward at full speed (measured: 0.4995)."""
-_STEP_TURN = np.deg2rad(18.4)
 _AHEAD, _ASIDE = np.deg2rad(12.0), np.deg2rad(40.0)
 _ARRIVED = 0.45
 _WALL_CLEARANCE = 0.75
@@ -29,6 +32,9 @@ _OBJECT_CLEARANCE = OBJECT_RADIUS + 0.45
 _LOOK_DISTANCE = 1.7
 _LEAVE_SLACK = 25
 """Steps by which a tour plans to be early in the next room."""
+_BEFORE_DOOR = 0.8
+_LONGEST_DETOUR = 12.0
+"""Metres; more than any way around two objects is longer than the straight line."""
 
 
 def steer(pose: np.ndarray, target: Point) -> int:
@@ -48,29 +54,29 @@ def _bearing(pose: np.ndarray, target: Point) -> float:
 
 
 def _distance(a: Point, b: Point) -> float:
-    return float(np.hypot(a[0] - b[0], a[1] - b[1]))
+    return math.hypot(a[0] - b[0], a[1] - b[1])
 
 
-def _clear(a: Point, b: Point, obstacles: np.ndarray) -> bool:
-    """Does the segment keep its distance from all obstacles ``(N, 2)``, as far as its ends do?"""
-    start, step = np.array(a), np.array(b) - np.array(a)
-    length = float(step @ step)
-    for centre in obstacles:
-        along = 0.0 if length == 0 else float(np.clip((centre - start) @ step / length, 0.0, 1.0))
-        nearest = _distance(tuple(start + along * step), tuple(centre))
-        # Someone who stands too near (next to an object just looked at) may leave, but not come nearer.
-        if nearest < min(_OBJECT_CLEARANCE, 0.98 * _distance(a, tuple(centre))):
+def _clear(a: Point, b: Point, obstacles: Sequence[Point]) -> bool:
+    """Does the segment keep its distance from all obstacles, as far as its first end does?"""
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    square = dx * dx + dy * dy
+    for x, y in obstacles:
+        along = 0.0 if square == 0 else min(max(((x - a[0]) * dx + (y - a[1]) * dy) / square, 0.0), 1.0)
+        nearest = math.hypot(a[0] + along * dx - x, a[1] + along * dy - y)
+        # Who stands too near (next to an object just looked at) may leave, but not come nearer.
+        if nearest < min(_OBJECT_CLEARANCE, 0.98 * math.hypot(a[0] - x, a[1] - y)):
             return False
     return True
 
 
-def path_in_room(room: Rectangle, obstacles: np.ndarray, start: Point, goal: Point) -> list[Point]:
-    """Shortest way, as points after ``start``, around obstacles ``(N, 2)`` on a graph of points around them."""
+def path_in_room(room: Rectangle, obstacles: Sequence[Point], start: Point, goal: Point) -> list[Point]:
+    """Shortest way, as points after ``start``, around obstacles on a graph of points around them."""
     if _clear(start, goal, obstacles):
         return [goal]
-    angles = np.arange(12) * np.pi / 6
+    angles = [k * math.pi / 6 for k in range(12)]
     ring = 1.25 * _OBJECT_CLEARANCE
-    around = [(float(x + ring * np.cos(a)), float(y + ring * np.sin(a))) for x, y in obstacles for a in angles]
+    around = [(x + ring * math.cos(a), y + ring * math.sin(a)) for x, y in obstacles for a in angles]
     nodes = [start, *(p for p in around if room.contains(*p, 0.5)), goal]
     best = {0: 0.0}
     queue: list[tuple[float, int, list[int]]] = [(0.0, 0, [])]
@@ -97,8 +103,8 @@ class _Tour:
         x, y, _ = self.pose()
         return float(x), float(y)
 
-    def obstacles(self, room: int) -> np.ndarray:
-        return self.scene.object_xy[self.scene.objects_in(room)].astype(float)
+    def obstacles(self, room: int) -> list[Point]:
+        return [(float(x), float(y)) for x, y in self.scene.object_xy[self.scene.objects_in(room)]]
 
     def act(self, action: int) -> Iterator[int]:
         self.time += 1
@@ -132,14 +138,14 @@ class _Tour:
         """Walk up to an object and face it."""
         bounds = self.layout.rooms[room]
         x, y = (float(v) for v in self.scene.object_xy[place])
-        angles = np.arange(16) * np.pi / 8
-        stands = [(x + _LOOK_DISTANCE * np.cos(a), y + _LOOK_DISTANCE * np.sin(a)) for a in angles]
+        angles = [k * math.pi / 8 for k in range(16)]
+        stands = [(x + _LOOK_DISTANCE * math.cos(a), y + _LOOK_DISTANCE * math.sin(a)) for a in angles]
         others = self.obstacles(room)
         usable = [
             stand
             for stand in stands
             if bounds.contains(*stand, _WALL_CLEARANCE)
-            and all(_distance(stand, tuple(o)) > _OBJECT_CLEARANCE for o in others)
+            and all(_distance(stand, o) > _OBJECT_CLEARANCE for o in others)
         ]
         if usable:
             stand = min(usable, key=lambda point: _distance(self.here(), point))
@@ -147,14 +153,15 @@ class _Tour:
                 yield from self.walk(room, stand, until)
         yield from self.face((x, y), until)
 
-    def steps_to_leave(self, room: int, following: int) -> int:
-        """Steps that the way into the next room takes from here, with some to spare."""
-        door = self.layout.door_between(room, following)
-        way = [self.here(), *path_in_room(
-            self.layout.rooms[room], self.obstacles(room), self.here(), door.threshold(room, 0.8)
-        ), door.threshold(following, 0.8)]
-        length = sum(_distance(a, b) for a, b in zip(way, way[1:], strict=False))
-        return int(length / STRIDE * 1.05) + _LEAVE_SLACK
+    def must_leave(self, room: int, following: int, until: int) -> bool:
+        """Is what remains no more than the way into the next room takes, with some steps to spare?"""
+        door, here = self.layout.door_between(room, following), self.here()
+        out, beyond = door.threshold(room, _BEFORE_DOOR), door.threshold(following, _BEFORE_DOOR)
+        allowed = (until - self.time - _LEAVE_SLACK) * STRIDE / 1.05
+        if allowed > _distance(here, out) + _distance(out, beyond) + _LONGEST_DETOUR:
+            return False
+        way = [here, *path_in_room(self.layout.rooms[room], self.obstacles(room), here, out), beyond]
+        return allowed <= sum(_distance(a, b) for a, b in zip(way, way[1:], strict=False))
 
     def wander(self, room: int, following: int | None, until: int) -> Iterator[int]:
         """Random walks in the room while there is time for the way to the next."""
@@ -162,37 +169,52 @@ class _Tour:
         while self.time < until:
             x = self.rng.uniform(bounds.left + 1.0, bounds.right - 1.0)
             y = self.rng.uniform(bounds.bottom + 1.0, bounds.top - 1.0)
-            if any(_distance((x, y), tuple(o)) < 1.2 * _OBJECT_CLEARANCE for o in self.obstacles(room)):
+            if any(_distance((x, y), o) < 1.2 * _OBJECT_CLEARANCE for o in self.obstacles(room)):
                 continue
             for action in self.walk(room, (x, y), until):
                 yield action
-                if following is not None and until - self.time <= self.steps_to_leave(room, following):
+                if following is not None and self.must_leave(room, following, until):
                     return
 
     def leave(self, room: int, following: int) -> Iterator[int]:
         """Through the door, along its axis."""
         door = self.layout.door_between(room, following)
         forever = self.time + 10_000
-        yield from self.walk(room, door.threshold(room, 0.8), forever)
+        yield from self.walk(room, door.threshold(room, _BEFORE_DOOR), forever)
         axis = door.threshold(room, 0.1)
         yield from self.face(axis, forever)
         yield from self.straight(axis, forever, arrived=0.3)
-        yield from self.straight(door.threshold(following, 0.8), forever)
+        yield from self.straight(door.threshold(following, _BEFORE_DOOR), forever)
 
     def visit(self, room: int, following: int, until: int) -> Iterator[int]:
         """A stay in a room that ends in the following one, at about ``until``."""
         def in_time(actions: Iterator[int]) -> Iterator[int]:
             for action in actions:
                 yield action
-                if until - self.time <= self.steps_to_leave(room, following):
+                if self.must_leave(room, following, until):
                     return
 
         yield from in_time(self.turn_around(until))
         for place in self.scene.objects_in(room):
             yield from in_time(self.look_at(room, place, until))
-        if until - self.time > self.steps_to_leave(room, following):
+        if not self.must_leave(room, following, until):
             yield from self.wander(room, following, until)
         yield from self.leave(room, following)
+
+
+def policy(env: Any, rng: np.random.Generator) -> Iterator[int]:
+    """Actions of a whole episode of a ``RoomsEnv`` that was just reset; with teleport, the past again at the end."""
+    query_steps = env.steps - env.context_steps
+    actions = tour(env.layout, env.scene, lambda: env.pose, env.context_steps, query_steps, rng)
+    if not env.teleport:
+        yield from actions
+        return
+    past = []
+    for action in itertools.islice(actions, env.context_steps):
+        past.append(action)
+        yield action
+    yield TELEPORT
+    yield from past[env.return_to : env.return_to + query_steps - 1]
 
 
 def tour(
