@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
+from envs.rooms.camera import SIZE
 from envs.rooms.layouts import JAMB, Layout
 from envs.rooms.scene import FLOOR_TEXTURE, JAMB_TEXTURE, NO_OBJECT, OBJECT_COLOURS, OBJECT_RADIUS, Scene
 from envs.rooms.textures import load_textures
 
 VERSION = 1
 """Raised when frames change."""
-SIZE = 64
 
 
 @dataclass(frozen=True)

@@ -19,20 +19,22 @@ from typing import Any
 
 import numpy as np
 
-SIZE = 64
-SAMPLES = np.array([(0.375, 0.875), (0.875, 0.625), (0.125, 0.375), (0.625, 0.125)], np.float32)
-"""Where a pixel is sampled, ``(right, down)`` from its top left corner: the standard pattern of 4."""
-ONE, HALF = np.float32(1.0), np.float32(0.5)
-TANGENT = np.float32(math.tan(math.radians(40.0)))
-"""Half the camera's field of view of 80 degrees."""
-STEP = np.float32(2 * TANGENT / SIZE)
-"""A pixel on the image plane at unit distance."""
-CAMERA_FORWARD, CAMERA_HEIGHT = 0.15, 0.9 - 3.7e-4
-PITCH_COSINE, PITCH_SINE = 0.99503719021, 0.09950371902
+from envs.rooms.camera import (
+    AMBIENT,
+    CAMERA_FORWARD,
+    CAMERA_HEIGHT,
+    DIFFUSE,
+    PITCH_COSINE,
+    PITCH_SINE,
+    SAMPLES,
+    SIZE,
+    SPHERE_SCALE,
+    STEP,
+    TANGENT,
+)
+
 NEAR = 1e-3
-AMBIENT, DIFFUSE = np.float32(0.3), np.float32(0.6)
-SPHERE_SCALE = np.float32(0.997)
-"""MuJoCo draws spheres as polyhedra inside them; this radius comes nearest."""
+ONE, HALF = np.float32(1.0), np.float32(0.5)
 SKY = -1
 
 
