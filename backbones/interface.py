@@ -153,12 +153,23 @@ class Prediction:
 
 
 def as_float(observation: Shaped[Tensor, "B T *obs"]) -> Float[Tensor, "B T *obs"]:
-    """Images to [0, 1]; vectors unchanged."""
-    return observation.float() / 255 if observation.dtype == torch.uint8 else observation
+    """Images to [0, 1]; vectors unchanged. Raises ``ValueError`` for any other type of number."""
+    if observation.dtype == torch.uint8:
+        return observation.float() / 255
+    if not observation.is_floating_point():
+        raise ValueError(f"observations are {observation.dtype}; allowed: uint8 for images, float32 for vectors")
+    return observation
 
 
 def encode_action(previous_action: Shaped[Tensor, "B T *act"], spec: DiscreteSpec | ContinuousSpec) -> Tensor:
-    """Actions as a network reads them, ``(B, T, A)``: one-hot where discrete (all zeros for -1), unchanged else."""
+    """Actions as a network reads them, ``(B, T, A)``: one-hot where discrete (all zeros for -1), unchanged else.
+
+    Raises ``ValueError`` for discrete actions that are not integers and continuous ones that are.
+    """
+    continuous = isinstance(spec, ContinuousSpec)
+    if previous_action.is_floating_point() != continuous:
+        kind, wanted = ("continuous", "float32") if continuous else ("discrete", "int64")
+        raise ValueError(f"actions are {previous_action.dtype}, but the world's are {kind}: give {wanted}")
     if isinstance(spec, ContinuousSpec):
         return previous_action
     classes = torch.arange(spec.count, device=previous_action.device)

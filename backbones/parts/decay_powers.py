@@ -57,7 +57,7 @@ def _powers(base: Complex128[Tensor, "H n"], count: int) -> tuple[Tensor, Tensor
     return table[:, :count], base
 
 
-def _as_real(value: Complex[Tensor, "*batch n"]) -> Float[Tensor, "*batch 2n"]:
+def _as_real(value: Complex[Tensor, "*batch n"]) -> Float[Tensor, "*batch 2*n"]:
     return torch.view_as_real(value).flatten(-2)
 
 

@@ -18,9 +18,9 @@ class Stepper(NamedTuple):
     """
 
     decay: Complex[Tensor, "H n"]
-    read: Float[Tensor, "H 2n R"]
+    read: Float[Tensor, "H twice_n R"]
     """From the state before the step: y, and q if there is feedback."""
-    write: Float[Tensor, "H R 2n"]
+    write: Float[Tensor, "H R twice_n"]
     """To the state: from u, and from q."""
     through: Float[Tensor, "R H"]
     """y from u and from q within the step."""
