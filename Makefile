@@ -39,10 +39,10 @@ run: $(READY)  ## train and score one backbone: make run BACKBONE=s4wm ENV=distr
 	$(BIN)/python -m benchmark.run --backbone $(BACKBONE) --env $(ENV)
 
 quickstart: $(READY)  ## all main backbones on a small task, in minutes on two CPU cores
-	$(BIN)/python -m benchmark.quickstart --seeds $(SEEDS)
+	$(BIN)/python -m benchmark.compare --seeds $(SEEDS)
 
 smoke: $(READY)  ## every main backbone for a few updates, in under a minute or two
-	$(BIN)/python -m benchmark.quickstart --preset debug --seeds 0 --results runs/smoke
+	$(BIN)/python -m benchmark.compare --preset debug --seeds 0 --results runs/smoke
 
 report: $(READY)  ## rewrite leaderboards and figures from the records
 	$(BIN)/python -m benchmark.report

@@ -41,7 +41,7 @@ class Column:
     def from_json(cls, value: dict[str, Any]) -> Column:
         return cls(str(value["dtype"]), tuple(value["shape"]), bool(value["per_frame"]))
 
-    def decode(self, cell: bytes, length: int) -> np.ndarray:
+    def decode(self, cell: bytes | pa.Buffer, length: int) -> np.ndarray:
         shape = (length, *self.shape) if self.per_frame else self.shape
         expected = int(np.prod(shape)) * np.dtype(self.dtype).itemsize
         if len(cell) != expected:
