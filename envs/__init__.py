@@ -61,8 +61,8 @@ def spec(name: str, **options: Any) -> EnvSpec:
         if found is not None:
             return _vary(found, options) if options else found
     near = get_close_matches(name, names(), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown environment {name!r}{hint} Allowed: {', '.join(names())}")
+    hint = f", did you mean {near[0]!r}" if near else ""
+    raise ValueError(f"unknown environment {name!r}{hint}. Allowed: {', '.join(names())}")
 
 
 def _vary(env: EnvSpec, options: dict[str, Any]) -> EnvSpec:

@@ -58,10 +58,21 @@ class CenteredViewEnv(MiniGridEnv):
 
     def top_down(self, tile_size: int = TILE) -> UInt8[np.ndarray, "height width 3"]:
         """The whole map, with the tiles in the agent's view highlighted."""
-        x, y = map(int, self.agent_pos)
-        visible = np.zeros((self.width, self.height), bool)
-        visible[max(x - MARGIN, 0) : x + MARGIN + 1, max(y - MARGIN, 0) : y + MARGIN + 1] = True
-        return self.grid.render(tile_size, (x, y), self.agent_dir, visible)
+        agent_x, agent_y = map(int, self.agent_pos)
+        # MiniGrid's own loop over the cells takes ten times as long, which is felt with hallways of 400 cells.
+        rows = [
+            [
+                Grid.render_tile(
+                    self.grid.get(x, y),
+                    self.agent_dir if (x, y) == (agent_x, agent_y) else None,
+                    max(abs(x - agent_x), abs(y - agent_y)) <= MARGIN,
+                    tile_size,
+                )
+                for x in range(self.width)
+            ]
+            for y in range(self.height)
+        ]
+        return np.concatenate([np.concatenate(row, axis=1) for row in rows]).astype(np.uint8)
 
     def get_frame(self, highlight: bool = True, tile_size: int = TILE, agent_pov: bool = False) -> np.ndarray:
         """What ``render`` returns: the whole map (the observation itself is the agent's view)."""

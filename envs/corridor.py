@@ -6,19 +6,17 @@ memory map stretched to a long hallway, with squares for objects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
-from minigrid.core.constants import COLOR_NAMES
 
-from envs.tiles import EMPTY, WALL, content_ids
+from envs.tiles import EMPTY, PALETTE, WALL, content_ids
 
 HEIGHT = 9
 HALLWAY_Y = 4
 MIN_WIDTH = 14
-SQUARE_COLORS = ("green", "blue", "purple", "yellow")
-"""Colours of the cue and of the squares at the end. Red is the agent's."""
 ENDS = ("upper", "lower")
 END_Y = (2, 6)
 """Rows of the squares at the end."""
@@ -36,11 +34,11 @@ class Corridor:
 
     width: int
     """Cells from outer wall to outer wall; even, 14 or more."""
-    distractor_density: float = 0.5
+    distractor_density: float | int = 0.5
     """Probability of a distractor in each cell of the hallway (47 of 90 in the published episode)."""
-    distractor_colors: tuple[str, ...] = SQUARE_COLORS
+    distractor_colors: Sequence[str] = PALETTE
     """Drawn from uniformly."""
-    cue_position: tuple[int, int] | None = (3, 5)
+    cue_position: Sequence[int] | None = (3, 5)
     """Cell of the cue; none for a random one of the six cells of the room that are off the agent's way."""
 
     def __post_init__(self) -> None:
@@ -56,10 +54,10 @@ class Corridor:
             )
         if not 0 <= self.distractor_density <= 1:
             raise ValueError(f"distractor_density is {self.distractor_density}; it must be between 0 and 1")
-        unknown = [color for color in self.distractor_colors if color not in COLOR_NAMES]
+        unknown = [color for color in self.distractor_colors if color not in PALETTE]
         if unknown or not self.distractor_colors:
             raise ValueError(
-                f"distractor_colors is {self.distractor_colors}; give at least one of {', '.join(COLOR_NAMES)}"
+                f"distractor_colors is {self.distractor_colors}; give at least one of {', '.join(PALETTE)}"
             )
         if self.cue_position is not None and self.cue_position not in CUE_CELLS:
             raise ValueError(
@@ -93,7 +91,7 @@ class CorridorMaps:
     """``B`` drawn maps.
 
     contents: ids of ``envs.tiles.CONTENTS`` by cell.
-    cue: colour of the cue, an index into ``SQUARE_COLORS``.
+    cue: colour of the cue, an index into ``PALETTE``.
     ends: colours of the upper and the lower square at the end.
     """
 
@@ -119,8 +117,8 @@ def draw_maps(corridor: Corridor, uniforms: Float64[np.ndarray, "B uniforms"]) -
 
     All choices of a map come from one call of its generator, so that a batch of maps is drawn as one array.
     """
-    colors = len(SQUARE_COLORS)
-    squares = content_ids("square", SQUARE_COLORS)
+    colors = len(PALETTE)
+    squares = content_ids("square")
     head, filled, tint = np.split(uniforms, [4, 4 + corridor.distractor_count], axis=1)
     cue = (head[:, 0] * colors).astype(int)
     other = (cue + 1 + (head[:, 1] * (colors - 1)).astype(int)) % colors
@@ -128,7 +126,7 @@ def draw_maps(corridor: Corridor, uniforms: Float64[np.ndarray, "B uniforms"]) -
     ends = np.where(match_is_upper, [cue, other], [other, cue]).T
 
     contents = np.repeat(empty_map(corridor)[None], len(uniforms), axis=0)
-    distractors = content_ids("square", corridor.distractor_colors)
+    distractors = content_ids("square", tuple(corridor.distractor_colors))
     drawn = distractors[(tint * len(distractors)).astype(int)]
     hallway = slice(FIRST_DISTRACTOR_X, FIRST_DISTRACTOR_X + corridor.distractor_count)
     contents[:, HALLWAY_Y, hallway] = np.where(filled < corridor.distractor_density, drawn, EMPTY)

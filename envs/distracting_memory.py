@@ -16,10 +16,21 @@ from jaxtyping import Float32, Int, Int64, UInt8
 from minigrid.core.actions import Actions
 
 from envs.centered_view import RIGHT, CenteredViewEnv
-from envs.corridor import CUE_CELLS, ENDS, HALLWAY_Y, HEIGHT, SQUARE_COLORS, Corridor, CorridorMaps, draw_maps
+from envs.corridor import CUE_CELLS, ENDS, HALLWAY_Y, HEIGHT, Corridor, CorridorMaps, draw_maps
 from envs.episode import Trajectory
 from envs.spec import EnvSpec
-from envs.tiles import FRAME_SHAPE, MIDDLE, VIEW, WALL, make_grid, render_tiles, renderer_info, tile_atlas, with_agent
+from envs.tiles import (
+    FRAME_SHAPE,
+    MIDDLE,
+    PALETTE,
+    VIEW,
+    WALL,
+    make_grid,
+    render_tiles,
+    renderer_info,
+    tile_atlas,
+    with_agent,
+)
 from envs.walks import poses, seen_from
 
 __all__ = [
@@ -138,8 +149,8 @@ def _rewards(maps: CorridorMaps, ends: Int[np.ndarray, " B"]) -> Float32[np.ndar
 
 
 def _facts(maps: CorridorMaps, row: int, end: int | None) -> dict[str, Any]:
-    colors = {end: SQUARE_COLORS[color] for end, color in zip(ENDS, maps.ends[row], strict=True)}
-    return {"cue": SQUARE_COLORS[maps.cue[row]], **colors, "reached": None if end is None else ENDS[end]}
+    colors = {end: PALETTE[color] for end, color in zip(ENDS, maps.ends[row], strict=True)}
+    return {"cue": PALETTE[maps.cue[row]], **colors, "reached": None if end is None else ENDS[end]}
 
 
 def choose_end(rng: np.random.Generator) -> int:

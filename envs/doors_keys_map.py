@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int, UInt8
 
-from envs.tiles import EMPTY, WALL, content_ids
+from envs.tiles import EMPTY, PALETTE, WALL, content_ids
 
 PITCH = 4
 """From one door or key to the next."""
 HEIGHT = 3 * PITCH + 1
 DOOR_Y, CORRIDOR_Y, GAP_Y, KEY_Y = 4, 6, 8, 9
 """Doors are in the upper wall of the corridor; keys lie behind the gaps in its lower wall."""
-DOOR_COLORS = ("green", "blue", "purple", "yellow")
 
 
 def column_x(column: int) -> int:
@@ -37,7 +36,7 @@ def start_column(keys: int) -> int:
 
 @dataclass(frozen=True)
 class DoorsKeysMap:
-    """One drawn map. Colours are indices into ``DOOR_COLORS``, by column."""
+    """One drawn map. Colours are indices into ``PALETTE``, by column."""
 
     contents: UInt8[np.ndarray, "13 width"]
     door_colors: Int[np.ndarray, " keys"]
@@ -46,7 +45,7 @@ class DoorsKeysMap:
 
 def draw_map(uniforms: Float64[np.ndarray, "2 keys"]) -> DoorsKeysMap:
     """A map from random numbers in [0, 1): every door has its colour from the four, every key belongs to one door."""
-    door_colors = (uniforms[0] * len(DOOR_COLORS)).astype(int)
+    door_colors = (uniforms[0] * len(PALETTE)).astype(int)
     key_colors = door_colors[np.argsort(uniforms[1])]
     columns = [column_x(column) for column in range(len(door_colors))]
 
@@ -55,6 +54,6 @@ def draw_map(uniforms: Float64[np.ndarray, "2 keys"]) -> DoorsKeysMap:
     contents[:, ::PITCH] = WALL
     contents[DOOR_Y + 1 : GAP_Y, 1:-1] = EMPTY
     contents[GAP_Y, columns] = EMPTY
-    contents[DOOR_Y, columns] = content_ids("locked_door", DOOR_COLORS)[door_colors]
-    contents[KEY_Y, columns] = content_ids("key", DOOR_COLORS)[key_colors]
+    contents[DOOR_Y, columns] = content_ids("locked_door")[door_colors]
+    contents[KEY_Y, columns] = content_ids("key")[key_colors]
     return DoorsKeysMap(contents, door_colors, key_colors)

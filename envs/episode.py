@@ -40,8 +40,10 @@ class Trajectory:
 def episode_seeds(seed: int, split: str, index: int) -> tuple[int, int]:
     """Seeds of the environment and of the policy for episode ``index`` of ``split`` in the dataset with ``seed``.
 
-    Raises ``ValueError`` for a split that is not one of ``SPLITS``.
+    Raises ``ValueError`` for a split that is not one of ``SPLITS`` and for negative numbers.
     """
+    if seed < 0 or index < 0:
+        raise ValueError(f"the seed is {seed} and the index of the episode {index}; neither may be negative")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; allowed: {', '.join(SPLITS)}")
     entropy = np.random.SeedSequence([seed, SPLITS.index(split), index])

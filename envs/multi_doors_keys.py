@@ -19,7 +19,6 @@ from envs.centered_view import RIGHT, CenteredViewEnv
 from envs.doors_keys_locks import OPENED, STAYED_LOCKED, Locks
 from envs.doors_keys_map import (
     CORRIDOR_Y,
-    DOOR_COLORS,
     DOOR_Y,
     HEIGHT,
     KEY_Y,
@@ -34,14 +33,11 @@ from envs.doors_keys_plan import TAKE, TRY, Plan, context_length, draw_plan, que
 from envs.episode import Trajectory
 from envs.spec import EnvSpec
 from envs.tiles import (
-    CONTENT_ID,
-    CONTENTS,
     EMPTY,
     FRAME_SHAPE,
     MIDDLE,
     VIEW,
     WALL,
-    Content,
     content_ids,
     make_grid,
     render_tiles,
@@ -69,10 +65,12 @@ DOOR_TILE = MIDDLE - VIEW
 """The door that is being tried, among the tiles of a frame: the one above the agent."""
 
 
-def outcome_tiles(tile: int) -> tuple[int, int]:
-    """Ids of the locked and of the open door of the colour of this door tile."""
-    color = CONTENTS[tile].color
-    return CONTENT_ID[Content("locked_door", color)], CONTENT_ID[Content("open_door", color)]
+def outcome_tiles(doors: UInt8[np.ndarray, " doors"]) -> UInt8[np.ndarray, "doors 2"]:
+    """Ids of the locked and of the open door that have the colours of these door tiles."""
+    pairs = np.stack([content_ids("locked_door"), content_ids("open_door")], axis=1)
+    of_color = (doors[:, None, None] == pairs).any(axis=2)
+    assert of_color.any(axis=1).all(), "not a door"
+    return pairs[of_color.argmax(axis=1)]
 
 
 def parse(name: str) -> EnvSpec | None:
@@ -192,7 +190,7 @@ def _simulate_plan(env: EnvSpec, drawn: DoorsKeysMap, plan: Plan) -> Trajectory:
     locks = Locks(drawn)
     # No cell changes more than once: a key is taken or a door is opened.
     after, changed_at = drawn.contents.copy(), np.full(drawn.contents.shape, env.length)
-    open_doors = content_ids("open_door", DOOR_COLORS)[drawn.door_colors]
+    open_doors = content_ids("open_door")[drawn.door_colors]
     for stop, step in stops:
         x = column_x(stop.column)
         if stop.kind == TAKE:

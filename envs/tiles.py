@@ -30,7 +30,7 @@ MIDDLE = VIEW * VIEW // 2
 TILE = 8
 """Pixels along a side of a tile."""
 FRAME_SHAPE = (VIEW * TILE, VIEW * TILE, 3)
-ATLAS_SHA256 = "b21a73d99716c0e38a5677d26eb7029b3e7a6bc8ea15bad339522184de02bf9d"
+ATLAS_SHA256 = "22aa063df7f5faa8290a61ccd557f76018076ae6b89392b9b9aacb7af9dfb855"
 """Of the atlas as MiniGrid 3.2 draws it."""
 FRAMES_AT_ONCE = 512
 """Frames gathered in one go. Bounds the table of indices (0.8 MB); the speed hardly depends on it."""
@@ -66,18 +66,19 @@ class Content(NamedTuple):
     color: str | None = None
 
 
-TILE_COLORS = tuple(COLOR_TO_IDX)
+PALETTE = ("green", "blue", "purple", "yellow")
+"""Those of MiniGrid's colours that things have. Red is the agent's, and a grey square would look like a wall."""
 COLORED_KINDS = ("square", "locked_door", "open_door", "key")
 CONTENTS = (
     Content("empty"),
     Content("wall"),
-    *(Content(kind, color) for kind in COLORED_KINDS for color in TILE_COLORS),
+    *(Content(kind, color) for kind in COLORED_KINDS for color in PALETTE),
 )
 CONTENT_ID = {content: index for index, content in enumerate(CONTENTS)}
 EMPTY, WALL = CONTENT_ID[Content("empty")], CONTENT_ID[Content("wall")]
 
 
-def content_ids(kind: str, colors: tuple[str, ...]) -> UInt8[np.ndarray, " colors"]:
+def content_ids(kind: str, colors: tuple[str, ...] = PALETTE) -> UInt8[np.ndarray, " colors"]:
     """Content ids of one kind in several colours."""
     return np.array([CONTENT_ID[Content(kind, color)] for color in colors], np.uint8)
 
@@ -115,8 +116,8 @@ def make_grid(contents: UInt8[np.ndarray, "height width"]) -> Grid:
     return grid
 
 
-def with_agent(content: np.ndarray | int, direction: np.ndarray | int) -> Any:
-    """Tile id of a cell on which the agent stands."""
+def with_agent(content: Any, direction: Any) -> Any:
+    """Tile id of a cell on which the agent stands; numbers or arrays."""
     return content + len(CONTENTS) * (1 + direction)
 
 

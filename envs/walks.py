@@ -38,7 +38,7 @@ def seen_from(
     """The cells in view of each pose, row by row; ``outside`` stands for those beyond the map."""
     sides = [(0, 0)] * (maps.ndim - 2) + [(MARGIN, MARGIN)] * 2
     padded = np.pad(maps, sides, constant_values=outside)
-    width = padded.shape[-1]
+    height, width = padded.shape[-2:]
     around = (np.arange(VIEW)[:, None] * width + np.arange(VIEW)).ravel()
     cells = (ys * width + xs)[:, None] + around
-    return padded.reshape(*maps.shape[:-2], -1)[..., cells]
+    return padded.reshape(*maps.shape[:-2], height * width)[..., cells]
