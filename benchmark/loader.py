@@ -83,7 +83,7 @@ class BatchMaker:
         total = max(length, pad_to or 0)
         padding = total - length
 
-        def stacked(arrays: Sequence[np.ndarray], fill: float = 0) -> Tensor:
+        def stacked(arrays: Sequence[np.ndarray], fill: int = 0) -> Tensor:
             tensor = torch.from_numpy(np.stack(arrays)).to(self.device, non_blocking=True)
             if not padding:
                 return tensor

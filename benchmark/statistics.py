@@ -112,7 +112,8 @@ def _total(seed_term: float, episode: float, interaction: float, pooled: Pool, c
     variance = max(seed_term + episode - interaction, seed_term, episode)
     degrees = max(pooled.degrees, 1)
     spread = seed_term**2 / degrees + episode**2 / (cell.episodes - 1)
-    return variance, max(degrees if seed_term else 0, variance**2 / spread if spread else cell.episodes - 1)
+    effective = variance**2 / spread if spread else cell.episodes - 1
+    return float(variance), float(max(degrees if seed_term else 0, effective))
 
 
 def _logit(share: float) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backbones.interface import Batch, State, TrainingConfig, WorldModel
+from backbones.interface import Batch, Noise, State, TrainingConfig, WorldModel
 from benchmark import checkpoint, states
 from benchmark.budget import BudgetMeter
 from benchmark.config import RunConfig
@@ -84,7 +84,7 @@ class Trainer:
     def run(self) -> TrainResult:
         self._restore()
         config = self.config
-        batches = prefetched(self._batch, self.meter.updates)
+        batches = prefetched(self.batch, self.meter.updates)
         status = "completed"
         with ProgressLine(f"train {config.backbone} seed {config.seed}") as line:
             while self.meter.stopped_by is None:
@@ -114,7 +114,7 @@ class Trainer:
             best_validation=self.best["value"],
         )
 
-    def _batch(self, update: int) -> Batch:
+    def batch(self, update: int) -> Batch:
         return self.maker("train", self.schedule.pieces(update), pad_to=self.schedule.piece)
 
     def _frames(self, update: int) -> int:
@@ -128,19 +128,26 @@ class Trainer:
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor
         self.optimizer.zero_grad(set_to_none=True)
-        part = self.training.batch_size // self.training.accumulate
-        after: list[State] = []
-        metrics: dict[str, Tensor] = {}
-        for start in range(0, self.training.batch_size, part):
-            before = None if self.carried is None else states.rows(self.carried, start, start + part)
-            loss, metrics, state = self.model.loss(batch.rows(start, start + part), before, self.noise)
-            (loss / self.training.accumulate).backward()
-            after.append(state)
-        if self.config.model.carries_state:
-            self.carried = states.joined(after)
+        loss, metrics = self.backward(batch, self.noise)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
         self.optimizer.step()
-        self._metrics.append({**metrics, "loss": loss.detach(), "gradient_norm": norm.detach()})
+        self._metrics.append({**metrics, "loss": loss, "gradient_norm": norm.detach()})
+
+    def backward(self, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
+        """Adds the gradient of a batch, part by part, and carries the state on. Returns the batch's loss and metrics."""
+        part = self.training.batch_size // self.training.accumulate
+        after: list[State] = []
+        seen: list[dict[str, Tensor]] = []
+        for start in range(0, self.training.batch_size, part):
+            before = None if self.carried is None else states.rows(self.carried, start, start + part)
+            loss, metrics, state = self.model.loss(batch.rows(start, start + part), before, noise)
+            (loss / self.training.accumulate).backward()
+            after.append(state)
+            seen.append({**metrics, "loss": loss.detach()})
+        if self.config.model.carries_state:
+            self.carried = states.joined(after)
+        means = {name: torch.stack([one[name] for one in seen]).nanmean() for name in seen[0]}
+        return means["loss"], means
 
     def _due(self, counter: str, points: int) -> bool:
         """True once for each of ``points`` equal shares of the budget."""

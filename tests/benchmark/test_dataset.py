@@ -47,9 +47,8 @@ def test_frames_are_those_of_the_environment(tmp_path: Path, store: str) -> None
 
 
 def test_any_piece_equals_that_piece_of_the_whole(dataset: Dataset, tmp_path: Path) -> None:
-    collect.collect(
-        collect.Request("distracting_memory_60", 0, "frames", {"train": 1, "val": 1, "test": 1}), tmp_path, 1
-    )
+    one_each = {"train": 1, "val": 1, "test": 1}
+    collect.collect(collect.Request("distracting_memory_60", 0, "frames", one_each), tmp_path, 1)
     long = Dataset(tmp_path)
     assert long.world.length > collect.FRAMES_PER_ROW, "one row would not test the seams"
     whole = long.frames("train", 0)
@@ -155,17 +154,10 @@ def test_refusals_of_folders(copy: Path, tmp_path: Path) -> None:
         collect.collect(collect.Request(ENV, 1, "states", SIZES), foreign)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "train=1",
-        "train=1,val=1,test=0",
-        "train=-3,val=1,test=1",
-        "train=a,val=1,test=1",
-        "x=1",
-        "train=1,train=1,val=1,test=1",
-    ],
-)
+COUNTS = ["train=1", "train=1,val=1,test=0", "train=-3,val=1,test=1", "train=a,val=1,test=1", "x=1"]
+
+
+@pytest.mark.parametrize("text", [*COUNTS, "train=1,train=1,val=1,test=1"])
 def test_episode_counts_that_make_no_sense(text: str) -> None:
     with pytest.raises(UserError, match="episodes"):
         collect.parse_episodes(text, envs.spec(ENV))
