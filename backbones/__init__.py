@@ -39,6 +39,8 @@ BACKBONES: dict[str, Entry] = {
     "tssm_xl": Entry("backbones.tssm_xl"),
     "tssm_xl_256": Entry("backbones.tssm_xl", {"memory": 256}),
     "tssm_xl_512": Entry("backbones.tssm_xl", {"memory": 512}),
+    "mts3": Entry("backbones.mts3"),
+    "mts3_published": Entry("backbones.mts3", {"task": "posterior"}),
 }
 
 

@@ -21,7 +21,7 @@ from backbones.parts.gaussian import (
     noise_covariance,
     pushforward,
 )
-from backbones.parts.mts3_encoders import AdditiveControl
+from backbones.parts.mts3_encoders import Control
 
 FOLDER = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parent / "data"))
 NUMBERS = {
@@ -113,9 +113,9 @@ def test_linear_map(case: str):
 )
 def test_control(case: str):
     weights = {name: NUMBERS[f"{case}_ctrl_{name}"] for name in ("W1", "b1", "ln_g", "ln_b", "W2", "b2")}
-    control = AdditiveControl(weights["W1"].shape[1], weights["W1"].shape[0], weights["W2"].shape[0]).double()
+    control = Control(weights["W1"].shape[1], weights["W1"].shape[0], weights["W2"].shape[0]).double()
     with torch.no_grad():
         for parameter, value in zip(control.parameters(), weights.values(), strict=True):
             parameter.copy_(value)
-    actual = control(NUMBERS[f"{case}_action"])
+    actual = control.from_action(NUMBERS[f"{case}_action"])
     torch.testing.assert_close(actual, NUMBERS[f"{case}_control_out"], atol=TOLERANCE, rtol=0)

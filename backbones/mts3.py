@@ -1,0 +1,303 @@
+"""MTS3: two time scales of Gaussian beliefs, conditioned and moved in closed form.
+
+Source: Shaj et al., "Multi Time Scale World Models" (2023); equations in ``parts/gaussian.py``, levels in
+``parts/mts3_levels.py``. Written from the mathematics of the paper; what we add or change:
+
+- Observations may be images: a CNN (or patch coder) in front of the encoders, and a decoder of the fast mean. The
+  likelihood has unit variance, as for the other backbones. Posteriors are decoded too (reconstruction).
+- Windows: frame t is moved by the action that led to it under the task of its own window. The published code moves
+  the first frame of a window under the task of the window before.
+- ``task="prior"``: the fast level reads the slow level's *prior* of its window, so that no frame knows later frames.
+  ``task="posterior"`` is published: within an observed window frames know later frames, see ``reads_own_window``.
+- The covariance of abstract actions enters the slow level (the published code loses it); process noise has a floor.
+- The last window of a sequence may be incomplete; a state may be taken, and imagination begun, anywhere.
+
+Nothing is sampled: beliefs are decoded at their mean, an uncertain future is a blurred one. Generators only draw the
+masks of training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+from backbones.interface import (
+    BackboneConfig,
+    Batch,
+    Latents,
+    Noise,
+    Prediction,
+    State,
+    TrainingConfig,
+    WorldModel,
+    WorldSpec,
+    as_float,
+    encode_action,
+)
+from backbones.parts.gaussian import Evidence, Gaussian
+from backbones.parts.image_coder import CoderConfig, build_decoder, build_encoder, map_frames
+from backbones.parts.latents import uniforms
+from backbones.parts.mts3_encoders import TIME_CODES, AbstractAction, Control, UncertainEncoder, time_code
+from backbones.parts.mts3_filter import Beliefs, Frames, TwoLevelFilter
+from backbones.parts.mts3_levels import STARTS, FastLevel, SlowLevel
+from backbones.parts.mts3_masks import MASKS, training_mask
+from backbones.parts.reward_head import build_reward_head
+from backbones.parts.state import detached, merged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(BackboneConfig):
+    """MTS3. Published sizes are for vectors of 2 to 30 numbers; sizes for images are ours."""
+
+    coder: CoderConfig = field(default_factory=CoderConfig)
+    """Encoder and decoder of observations."""
+    pairs: int = 30
+    """d: beliefs are about 2d numbers, d of them observed (published: 30)."""
+    window: int = 15
+    """H: frames of a window, one step of the slow level (published: 15 to 75); presets take the root of the length."""
+    hidden: int = 120
+    """Hidden units of control, encoders and reward head (published: 120 for frames and control, else 240)."""
+    task: str = "prior"
+    """The slow belief of the same window that the fast level reads: ``prior`` (causal, ours) or ``posterior``."""
+    control: str = "state"
+    """What an action adds to the fast state: ``additive``, b(a), as published; ``state``, b(a, m), ours."""
+    abstraction: str = "ordered"
+    """How the slow level reads a window's actions: ``set``, as published, or ``ordered``, ours."""
+    time_code: str = "sinusoidal"
+    """Code of a frame's place in its window: ``scalar``, as published, or ``sinusoidal``, ours."""
+    start: str = "persistent"
+    """Transitions before training: ``published`` forgets at once, ``persistent`` does not (ours)."""
+    normalise: bool = True
+    """LayerNorm on the means that encoders give for frames (published for a sibling model, not for MTS3)."""
+    action_covariance: bool = True
+    """The uncertainty of abstract actions enters the slow level (the published code loses it)."""
+    masks: str = "suffix"
+    """Frames hidden in training: ``random``, as published; ``suffix`` also hides all that follows, in half the rows."""
+    reconstruction_weight: float = 1.0
+    """Weight of decoding posteriors of seen frames, beside 1 for priors (ours; published: priors only)."""
+    squared_error_weight: float = 0.5
+    """Weight of the squared error summed over pixels, as for all backbones."""
+    decode_fraction: float = 1.0
+    """Share of each row's beliefs that the loss decodes, drawn at random; its mean stays the same. Ours, for speed."""
+    frames_at_once: int = 1024
+    """Frames that are encoded or decoded at once, so that memory does not grow with the batch (ours)."""
+    reward_head: str = "standardised"
+    """``standardised`` (ours, see ``parts/reward_head.py``) or ``published`` (DreamerV3's)."""
+    reward_weight: float = 2.0
+    """Weight of the standardised head's loss (ours)."""
+    reward_statistics_rate: float = 0.03
+    """Rate of the standardised head's running moments (ours)."""
+
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "debug": {
+            "coder": CoderConfig(kind="patch", depth=8, patch=8, hidden=32),
+            "pairs": 8,
+            "hidden": 32,
+            "training": TrainingConfig(learning_rate=3e-3, batch_size=4, warmup_updates=10),
+        },
+        "small": {
+            "coder": CoderConfig(kind="patch", depth=32, patch=8, hidden=128),
+            "pairs": 48,
+            "hidden": 128,
+            "decode_fraction": 0.2,
+            "training": TrainingConfig(learning_rate=1e-3, batch_size=16, warmup_updates=50),
+        },
+        "standard": {
+            "coder": CoderConfig(depth=32),
+            "pairs": 128,
+            "hidden": 256,
+            "decode_fraction": 0.5,
+            "training": TrainingConfig(learning_rate=1e-3, batch_size=16),
+        },
+        "paper_2d": {
+            "coder": CoderConfig(depth=32),
+            "pairs": 512,
+            "hidden": 1024,
+            "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
+        },
+        "paper_3d": {
+            "coder": CoderConfig(depth=48),
+            "pairs": 512,
+            "hidden": 1536,
+            "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
+        },
+    }
+
+    def __post_init__(self) -> None:
+        choices = {
+            "task": ("prior", "posterior"),
+            "control": ("additive", "state"),
+            "abstraction": ("set", "ordered"),
+            "time_code": tuple(TIME_CODES),
+            "start": tuple(STARTS),
+            "masks": MASKS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(map(repr, allowed))}")
+        for name in ("pairs", "window", "hidden", "frames_at_once"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.decode_fraction <= 1:
+            raise ValueError(f"decode_fraction is {self.decode_fraction}; it must be above 0 and at most 1")
+
+    @property
+    def time_multiple(self) -> int:  # type: ignore[override]
+        """Pieces that end with a window leave nothing open."""
+        return self.window
+
+    @property
+    def reads_own_window(self) -> bool:  # type: ignore[override]
+        return self.task == "posterior"
+
+    @classmethod
+    def preset(cls, name: str, spec: WorldSpec, **overrides: Any) -> BackboneConfig:
+        """As for all backbones; a window has as many frames as an episode has windows, unless it is given."""
+        overrides.setdefault("window", max(2, round(math.sqrt(spec.length))))
+        return super().preset(name, spec, **overrides)
+
+    def build(self, spec: WorldSpec) -> WorldModel:
+        if self.window > spec.length:
+            raise ValueError(
+                f"window is {self.window} frames and the episode {spec.length}; a window must not be longer than it"
+            )
+        return MTS3(self, spec)
+
+
+class MTS3(WorldModel):
+    """The model. State: beliefs at the end of the last complete window, and what is known of the open one."""
+
+    def __init__(self, config: Config, spec: WorldSpec) -> None:
+        super().__init__()
+        self.config, self.spec = config, spec
+        pairs, hidden, actions = config.pairs, config.hidden, spec.action.size
+        self.encoder = build_encoder(config.coder, spec.observation)
+        self.fast_encoder = UncertainEncoder(self.encoder.size, hidden, pairs, config.normalise)
+        code = TIME_CODES[config.time_code]
+        self.slow_encoder = UncertainEncoder(self.encoder.size + code, hidden, pairs, config.normalise)
+        control = Control(actions, hidden, 2 * pairs, reads_state=config.control == "state")
+        self.filter = TwoLevelFilter(
+            AbstractAction(config.abstraction, actions, config.window, hidden, 2 * pairs, config.time_code),
+            SlowLevel(pairs, config.start, config.action_covariance),
+            FastLevel(pairs, config.start, control, config.window),
+            config.task,
+        )
+        self.decoder = build_decoder(config.coder, spec.observation, 2 * pairs)
+        self.reward = (
+            build_reward_head(
+                config.reward_head, 4 * pairs, hidden, config.reward_weight, config.reward_statistics_rate
+            )
+            if spec.has_reward
+            else None
+        )
+
+    def loss(
+        self, batch: Batch, state: State = None, generator: Noise = None
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
+        shown = training_mask(self.config.masks, batch.shape, self.config.window, generator, batch.valid.device)
+        seen = batch.valid if shown is None else batch.valid & shown
+        before = self._before(batch, state)
+        beliefs, after = self.filter(self._frames(batch, seen, before), before)
+        scored = batch.valid.clone()
+        scored[:, 0] &= torch.zeros_like(batch.starts) if state is None else ~batch.starts
+        prediction, reconstruction = self._image_losses(batch, beliefs, scored, scored & seen, generator)
+        loss = prediction + self.config.reconstruction_weight * reconstruction
+        metrics = {"image_loss": prediction.detach(), "reconstruction_loss": reconstruction.detach()}
+        if self.reward is not None:
+            features = self.features(_latents(beliefs.posterior, beliefs.task))
+            reward, last_step = self.reward.loss(features, batch.reward, batch.final, scored)
+            loss = loss + reward
+            metrics |= {"reward_loss": reward.detach(), "last_step_reward_loss": last_step}
+        return loss, metrics, detached(after)
+
+    def observe(self, batch: Batch, state: State = None, generator: Noise = None) -> tuple[Latents, State]:
+        before = self._before(batch, state)
+        beliefs, after = self.filter(self._frames(batch, batch.valid, before), before)
+        return _latents(beliefs.posterior, beliefs.task), detached(after)
+
+    def imagine(
+        self, previous_action: Shaped[Tensor, "B H *act"], state: State, generator: Noise = None
+    ) -> tuple[Latents, State]:
+        if state is None:
+            raise ValueError("nothing to imagine from: state is None; pass the state that observe returned")
+        action = encode_action(previous_action, self.spec.action).to(state["fast_mean"].dtype)
+        nothing = action.new_zeros(len(action), 0, self.config.pairs)
+        unseen = Evidence(nothing, nothing)
+        frames = Frames(unseen, unseen, action, action.new_ones(action.shape[:2]))
+        beliefs, after = self.filter(frames, state)
+        return _latents(beliefs.prior, beliefs.task), detached(after)
+
+    def decode(self, latents: Latents) -> Prediction:
+        observation = map_frames(self.decoder, latents["mean"], at_once=self.config.frames_at_once)
+        if self.reward is None:
+            return Prediction(observation, observation.new_zeros(observation.shape[:2]))
+        return Prediction(observation, self.reward(self.features(latents)))
+
+    def features(self, latents: Latents) -> Float[Tensor, "B T F"]:
+        """Means of the fast state and of the task."""
+        return torch.cat([latents["mean"], latents["task"]], -1)
+
+    def _before(self, batch: Batch, state: State) -> dict[str, Tensor]:
+        if state is not None and not batch.starts.any():
+            return state
+        fresh = self.filter.initial_state(len(batch.starts))
+        return fresh if state is None or batch.starts.all() else merged(batch.starts, fresh, state)
+
+    def _frames(self, batch: Batch, seen: Bool[Tensor, "B T"], before: dict[str, Tensor]) -> Frames:
+        """Encode a batch; frames that are not ``seen`` say nothing."""
+        embedding = map_frames(
+            lambda frames: self.encoder(as_float(frames)), batch.observation, at_once=self.config.frames_at_once
+        )
+        shown = seen.to(embedding.dtype)
+        first = before["action"].shape[1]
+        index = torch.arange(first, first + shown.shape[1], device=shown.device) % self.config.window
+        code = time_code(self.config.time_code, index.to(shown.dtype) / self.config.window)
+        slow_input = torch.cat([embedding, code.expand(len(shown), -1, -1)], -1)
+        return Frames(
+            self.fast_encoder(embedding, shown),
+            self.slow_encoder(slow_input, shown),
+            encode_action(batch.previous_action, self.spec.action).to(shown.dtype),
+            batch.valid.to(shown.dtype),
+        )
+
+    def _image_losses(
+        self,
+        batch: Batch,
+        beliefs: Beliefs,
+        scored: Bool[Tensor, "B T"],
+        seen: Bool[Tensor, "B T"],
+        generator: Noise,
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Squared errors of decoded priors and of decoded posteriors of seen frames, both per scored frame.
+
+        Estimated from a share of each row's beliefs, priors and posteriors drawn together.
+        """
+        rows, time = batch.shape
+        mean = torch.cat([beliefs.prior.mean, beliefs.posterior.mean], 1)
+        counts = torch.cat([scored, seen], 1).to(mean.dtype)
+        frame = torch.arange(2 * time, device=mean.device).expand(rows, -1)
+        keep = max(1, round(self.config.decode_fraction * 2 * time))
+        order = uniforms((rows, 2 * time), generator, mean.device) if keep < 2 * time else None
+        if order is not None:
+            frame = order.topk(keep, sorted=False).indices
+            counts = counts * (2 * time / keep)
+        row = torch.arange(rows, device=mean.device).unsqueeze(1)
+        observation = batch.observation[row, frame % time]
+        at_once = self.config.frames_at_once
+        errors = map_frames(self._squared_error, mean[row, frame], observation, at_once=at_once, recompute=True)
+        errors = errors * counts[row, frame] / scored.sum().clamp(min=1)
+        of_prior = frame < time
+        return errors.where(of_prior, 0).sum(), errors.where(~of_prior, 0).sum()
+
+    def _squared_error(self, mean: Tensor, observation: Tensor) -> Float[Tensor, " N"]:
+        difference = self.decoder(mean) - as_float(observation)
+        return self.config.squared_error_weight * difference.square().flatten(1).sum(1)
+
+
+def _latents(belief: Gaussian, task: Float[Tensor, "B T D2"]) -> Latents:
+    return Latents(mean=belief.mean, covariance=belief.covariance, task=task)
