@@ -63,18 +63,7 @@ class BatchRenderer:
         grid = torch.zeros(4, SIZE, SIZE)
         self._x = (((pixel + offsets[:, :1])[:, None] * STEP - TANGENT) + grid).reshape(1, -1).to(self.device)
         self._y = ((TANGENT - (pixel + offsets[:, 1:])[:, :, None] * STEP) + grid).reshape(1, -1).to(self.device)
-        self._sky = self._sky_frame(torch.from_numpy(textures.sky)).to(self.device)
-
-    @staticmethod
-    def _sky_frame(table: Float32[Tensor, "steps 3"]) -> Float32[Tensor, "pixels 3"]:
-        """The sky at pixel centres: one frame, since the camera never tilts."""
-        centre = (torch.arange(SIZE, dtype=torch.float64) + 0.5) * STEP - TANGENT
-        y, x = torch.meshgrid(-centre, centre, indexing="ij")
-        sine = (y * PITCH_COSINE - PITCH_SINE) / torch.sqrt(1 + x * x + y * y)
-        place = (sine + 1) / 2 * (len(table) - 1)
-        low = place.long().clamp(max=len(table) - 2)
-        value = torch.lerp(table[low].double(), table[low + 1].double(), (place - low)[..., None])
-        return torch.floor(value + 0.5).float().reshape(-1, 3)
+        self._sky = torch.from_numpy(camera.sky_frame(textures.sky)).reshape(-1, 3).to(self.device)
 
     @torch.no_grad()
     def render(self, scenes: SceneBatch, poses: Float32[Tensor, "S T 3"]) -> UInt8[Tensor, "S T 64 64 3"]:

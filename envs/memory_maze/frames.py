@@ -51,7 +51,7 @@ def observe(
     }
 
 
-def annotations(trajectory: Trajectory) -> dict[str, np.ndarray]:
+def observations(trajectory: Trajectory) -> dict[str, np.ndarray]:
     """``observe`` of a stored trajectory or of a slice of one, and its ``maze_layout (n, n)``."""
     layout = trajectory.scene["maze_layout"]
     return observe(trajectory.state["pose"], trajectory.scene["spheres"], len(layout)) | {"maze_layout": layout}

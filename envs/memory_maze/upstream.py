@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-_GYM_MODULES = {"gym": "gymnasium", "gym.envs": "gymnasium.envs", "gym.envs.registration": "gymnasium.envs.registration"}
+_GYM_MODULES = {f"gym{part}": f"gymnasium{part}" for part in ("", ".envs", ".envs.registration")}
 
 
 @contextmanager

@@ -104,7 +104,8 @@ def _episode(env: Any, spec: EnvSpec, env_seed: int, policy_seed: int) -> Trajec
             break
     else:
         raise RuntimeError(
-            f"{spec.name}: none of {MOST_ATTEMPTS} tours from seeds {(env_seed, policy_seed)} shows every wall and object"
+            f"{spec.name}: none of {MOST_ATTEMPTS} tours from seeds {(env_seed, policy_seed)} shows every wall and "
+            "object; raise MOST_ATTEMPTS or leave these seeds out"
         )
     trajectory = Trajectory(
         state={"pose": poses},
@@ -119,8 +120,8 @@ def _episode(env: Any, spec: EnvSpec, env_seed: int, policy_seed: int) -> Trajec
 def simulate(spec: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]:
     """Episodes of the tour policy from pairs ``(env_seed, policy_seed)``.
 
-    An episode in which a wall side or an object does not come into view in the context, or a room out of turn, is walked
-    again with the policy's next random numbers (``facts["attempt"]``; seed ``[policy_seed, attempt]``).
+    An episode in which a wall side or an object does not come into view in the context, or a room out of turn, is
+    walked again with the policy's next random numbers (``facts["attempt"]``; seed ``[policy_seed, attempt]``).
     """
     from envs.rooms.environment import RoomsEnv
 

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int32, Int64, UInt8
 
-from envs.rooms.camera import SIZE
+from envs.rooms.camera import SIZE, camera_axes, sky_frame
 from envs.rooms.layouts import JAMB, Layout
 from envs.rooms.scene import FLOOR_TEXTURE, JAMB_TEXTURE, NO_OBJECT, OBJECT_COLOURS, OBJECT_RADIUS, Scene
 from envs.rooms.textures import load_textures
-
-VERSION = 1
-"""Raised when frames change."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,8 @@ def render(scene: Surfaces, poses: Float32[np.ndarray, "T 3"]) -> UInt8[np.ndarr
         scene.faces,
         scene.face_texture,
         scene.spheres,
-        np.ascontiguousarray(poses),
-        textures.texels,
-        textures.level_start,
-        textures.size,
-        textures.sky,
+        camera_axes(poses),
+        (textures.texels, textures.level_start, textures.size, sky_frame(textures.sky)),
         frames,
     )
     return frames
@@ -68,5 +62,5 @@ def visible_area(scene: Surfaces, poses: Float32[np.ndarray, "T 3"]) -> Int32[np
     from envs.rooms import raster
 
     pixels = np.zeros((len(poses), len(scene.faces) + len(scene.spheres)), np.int32)
-    raster.count_visible(scene.faces, scene.spheres, np.ascontiguousarray(poses), pixels)
+    raster.count_visible(scene.faces, scene.spheres, camera_axes(poses), pixels)
     return pixels

@@ -26,8 +26,8 @@ class RoomsEnv(gymnasium.Env[np.ndarray, int]):
     remembers when it predicts the frames of a second tour.
 
     Action space. ``Discrete(6)``: noop, forward, left, right, forward and left, forward and right, at 4 Hz. With
-    ``teleport``, ``Discrete(7)``: action 6, allowed once, puts the agent back to where (and how fast) it was at a random
-    moment of its past.
+    ``teleport``, ``Discrete(7)``: action 6, allowed once, puts the agent back to where (and how fast) it was at a
+    random moment of its past.
 
     Observation space. ``Box(0, 255, (64, 64, 3), uint8)``. ``info["pose"]`` is ``(x, y, heading)``, metres and radians.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from envs.rooms import analytic
+from envs.rooms.camera import VERSION
 from envs.rooms.layouts import Layout, layout
 from envs.rooms.model import texture_files
 from envs.rooms.rendering import frame_source
@@ -34,7 +34,8 @@ def _textures_digest() -> str:
     return digest.hexdigest()
 
 
-def _gl_name() -> str:
+def gl_name() -> str:
+    """Vendor, renderer and version of the OpenGL implementation in use; needs a current context."""
     from OpenGL import GL
 
     return " / ".join(GL.glGetString(key).decode() for key in (GL.GL_VENDOR, GL.GL_RENDERER, GL.GL_VERSION))
@@ -51,12 +52,12 @@ def fingerprint(renderer: str, name: str) -> dict[str, Any]:
     means = frames.reshape(len(frames), _BLOCKS, edge, _BLOCKS, edge, 3).mean((2, 4))
     info = {
         "renderer": renderer,
-        "version": str(analytic.VERSION) if renderer == "analytic" else version("mujoco"),
+        "version": str(VERSION) if renderer == "analytic" else version("mujoco"),
         "textures_sha256": _textures_digest(),
         "frames_sha256": hashlib.sha256(frames.tobytes()).hexdigest(),
         "frames_mean": [round(float(value), 2) for value in means.ravel()],
     }
-    return info | {"opengl": _gl_name()} if renderer == "mujoco" else info
+    return info | {"opengl": gl_name()} if renderer == "mujoco" else info
 
 
 def check(stored: dict[str, Any], name: str) -> None:
@@ -77,6 +78,6 @@ def check(stored: dict[str, Any], name: str) -> None:
     apart = float(np.abs(np.array(stored["frames_mean"]) - np.array(here["frames_mean"])).max())
     if apart > 1.0:
         raise ValueError(
-            f"renderer {renderer!r} draws reference frames of {name} {apart:.1f} grey levels apart from the data's (1 is "
-            "allowed); another OpenGL driver? Make the dataset again or use the analytic renderer"
+            f"renderer {renderer!r} draws reference frames of {name} {apart:.1f} grey levels apart from the data's (1 "
+            "is allowed); another OpenGL driver? Make the dataset again or use the analytic renderer"
         )

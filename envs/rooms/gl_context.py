@@ -55,7 +55,7 @@ def ensure_context() -> str:
         _context.make_current()
         return _backend
     wanted = os.environ.get("MUJOCO_GL", "").lower()
-    reasons = []
+    reasons: list[str] = []
     for backend in [wanted] if wanted in BACKENDS else BACKENDS:
         # PyOpenGL binds to one platform per process: a failed attempt must not decide for the next.
         previous = os.environ.pop("PYOPENGL_PLATFORM", None) if not reasons else None

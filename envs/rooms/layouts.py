@@ -165,14 +165,14 @@ class Layout:
         for (x0, y0), (x1, y1), _ in self._wall_faces:
             length = abs(x1 - x0) + abs(y1 - y0)
             repeats = (length / CELL, WALL_HEIGHT / CELL)
-            rows.append((x0, y0, WALL_HEIGHT, x1 - x0, y1 - y0, 0, 0, 0, -WALL_HEIGHT, *repeats))
+            rows.append((x0, y0, WALL_HEIGHT, x1 - x0, y1 - y0, 0.0, 0.0, 0.0, -WALL_HEIGHT, *repeats))
         width, height = self.half_extent
-        rows.append((-width, height, 0, 2 * width, 0, 0, 0, -2 * height, 0, *self.cells))
-        return np.array(rows, dtype=np.float32)
+        floor = (-width, height, 0.0, 2 * width, 0.0, 0.0, 0.0, -2 * height, 0.0, *map(float, self.cells))
+        return np.array([*rows, floor], dtype=np.float32)
 
 
 def _layout(name: str, cells: tuple[int, int], rooms: list[tuple[int, int, int]], doors: list[float]) -> Layout:
-    """``rooms``: left, bottom, size in cells. ``doors[i]``: where the door to the next room is, cells along its wall."""
+    """``rooms``: left, bottom, size in cells. ``doors[i]``: where the door to the next is, cells along its wall."""
     shift_x, shift_y = cells[0] / 2, cells[1] / 2
     places = tuple(
         Rectangle(*(CELL * v for v in (x - shift_x, y - shift_y, x + size - shift_x, y + size - shift_y)))

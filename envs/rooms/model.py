@@ -191,7 +191,11 @@ def build(name: str) -> Any:
         spec.worldbody.add_geom(
             name=f"object_{place}",
             type=mujoco.mjtGeom.mjGEOM_SPHERE,
-            pos=(1.0 + place, 0.0, 0.0),  # a geom compiled at the origin would stay there: MuJoCo takes the body's frame
+            pos=(
+                1.0 + place,
+                0.0,
+                0.0,
+            ),  # a geom compiled at the origin would stay there: MuJoCo takes the body's frame
             size=(OBJECT_RADIUS, 0, 0),
             contype=0,
             conaffinity=0,

@@ -5,7 +5,8 @@ thing visible in it, at its centre: trilinear texture, mip level from the differ
 camera's direction. Written for 64x64 frames of flat walls: a face covers an interval of each row of samples, so nothing
 is tested per sample but depth.
 
-Compiled without fast-math: frames agree between machines, up to the last bit of logarithms, sines and cosines.
+Compiled without fast-math: frames agree between machines, up to the last bit of a logarithm. All in one file, because
+numba's cache notices changes of a function's own file only. ``axes`` are the rows of ``camera.camera_axes``.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -13,56 +14,48 @@ Compiled without fast-math: frames agree between machines, up to the last bit of
 
 from __future__ import annotations
 
-import inspect
 import math
-from typing import Any
 
 import numpy as np
 
 from envs.rooms.camera import (
     AMBIENT,
-    CAMERA_FORWARD,
-    CAMERA_HEIGHT,
     DIFFUSE,
-    PITCH_COSINE,
-    PITCH_SINE,
     SAMPLES,
     SIZE,
     SPHERE_SCALE,
     STEP,
     TANGENT,
+    VERSION,
 )
+from envs.rooms.compiled import compiled
+
+assert VERSION == 1, "raise this number too: the edit makes numba compile the constants of camera.py anew"
 
 NEAR = 1e-3
 ONE, HALF = np.float32(1.0), np.float32(0.5)
 SKY = -1
 
 
-def _jit(function: Any) -> Any:
-    """Compile with numba; ``ModuleNotFoundError`` says how to install it."""
-    try:
-        import numba
-    except ModuleNotFoundError as error:
-        from envs.rooms.model import EXTRA_HINT
-
-        raise ModuleNotFoundError(f"the analytic renderer needs numba; {EXTRA_HINT}") from error
-    return numba.njit(cache=True, nogil=True)(inspect.unwrap(function))
+@compiled
+def dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@_jit
-def camera_axes(pose):
-    """Position, forward, right and up of the camera of a walker at ``(x, y, heading)``: rows of a 4x3 array."""
-    heading = np.float64(pose[2])
-    cosine, sine = math.cos(heading), math.sin(heading)
-    axes = np.empty((4, 3), np.float32)
-    axes[0] = (pose[0] + CAMERA_FORWARD * cosine, pose[1] + CAMERA_FORWARD * sine, CAMERA_HEIGHT)
-    axes[1] = (PITCH_COSINE * cosine, PITCH_COSINE * sine, -PITCH_SINE)
-    axes[2] = (sine, -cosine, 0.0)
-    axes[3] = (PITCH_SINE * cosine, PITCH_SINE * sine, PITCH_COSINE)
-    return axes
+@compiled
+def triple(a, b, c):
+    """``a . (b x c)``"""
+    x, y, z = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
+    return a[0] * x + a[1] * y + a[2] * z
 
 
-@_jit
+@compiled
+def on_plane(row, column, down, right):
+    """Point ``(x, y)`` of the image plane at the place ``(right, down)`` in a pixel; both are 1/2 in its centre."""
+    return (np.float32(column) + right) * STEP - TANGENT, TANGENT - (np.float32(row) + down) * STEP
+
+
+@compiled
 def project_faces(faces, axes, plane, rows, visible):
     """Faces that may be seen. For face ``k`` of them, ``plane[k]`` turns ``(1, x, y)`` on the image plane into
     ``(right, down, 1) * inverse depth`` of the face's own coordinates; ``rows[k]`` are the pixel rows it spans.
@@ -72,12 +65,8 @@ def project_faces(faces, axes, plane, rows, visible):
     ray = axes[1:]
     for index in range(faces.shape[0]):
         face = faces[index]
-        p = face[:3] - axes[0]
-        u, d = face[3:6], face[6:9]
-        normal = np.array(
-            [u[1] * d[2] - u[2] * d[1], u[2] * d[0] - u[0] * d[2], u[0] * d[1] - u[1] * d[0]], np.float32
-        )
-        volume = normal[0] * p[0] + normal[1] * p[1] + normal[2] * p[2]
+        p, u, d = face[:3] - axes[0], face[3:6], face[6:9]
+        volume = triple(p, u, d)
         if volume <= 1e-6:
             continue  # seen from behind, or edge on
         # Corners in the camera's axes: all on one outer side of the view means out of sight.
@@ -89,9 +78,7 @@ def project_faces(faces, axes, plane, rows, visible):
                 q = q + u
             if corner >= 2:
                 q = q + d
-            z = q[0] * ray[0, 0] + q[1] * ray[0, 1] + q[2] * ray[0, 2]
-            x = q[0] * ray[1, 0] + q[1] * ray[1, 1] + q[2] * ray[1, 2]
-            y = q[0] * ray[2, 0] + q[1] * ray[2, 1] + q[2] * ray[2, 2]
+            z, x, y = dot(q, ray[0]), dot(q, ray[1]), dot(q, ray[2])
             if z > NEAR:
                 inside += 1
                 top, bottom = min(top, -y / z), max(bottom, -y / z)
@@ -106,40 +93,30 @@ def project_faces(faces, axes, plane, rows, visible):
             rows[count, 0] = max(0, int((top / TANGENT + 1) * (SIZE / 2)))
             rows[count, 1] = min(SIZE - 1, int((bottom / TANGENT + 1) * (SIZE / 2)))
         for k in range(3):
-            r = ray[k]
-            # Cramer's rule for r = right * u + down * d + inverse * p.
-            plane[count, 0, k] = (
-                r[0] * (d[1] * p[2] - d[2] * p[1]) + r[1] * (d[2] * p[0] - d[0] * p[2]) + r[2] * (d[0] * p[1] - d[1] * p[0])
-            ) / volume
-            plane[count, 1, k] = (
-                r[0] * (p[1] * u[2] - p[2] * u[1]) + r[1] * (p[2] * u[0] - p[0] * u[2]) + r[2] * (p[0] * u[1] - p[1] * u[0])
-            ) / volume
-            plane[count, 2, k] = (r[0] * normal[0] + r[1] * normal[1] + r[2] * normal[2]) / volume
+            # Cramer's rule for ray = right * u + down * d + inverse * p.
+            plane[count, 0, k] = triple(ray[k], d, p) / volume
+            plane[count, 1, k] = triple(ray[k], p, u) / volume
+            plane[count, 2, k] = triple(ray[k], u, d) / volume
         visible[count] = index
         count += 1
     return count
 
 
-@_jit
+@compiled
 def cover_faces(plane, rows, count, nearest, owner):
     """For every sample, the nearest face (``owner``, -1 is the sky) and its inverse depth (``nearest``)."""
     for k in range(count):
         a, b, w = plane[k, 0], plane[k, 1], plane[k, 2]
         for row in range(rows[k, 0], rows[k, 1] + 1):
             for sample in range(4):
-                y = TANGENT - (np.float32(row) + SAMPLES[sample, 1]) * STEP
+                x0, y = on_plane(row, 0, SAMPLES[sample, 1], SAMPLES[sample, 0])
                 first, last = np.float32(0.0), np.float32(SIZE - 1)
-                x0 = SAMPLES[sample, 0] * STEP - TANGENT
                 # Inside the face while 0 <= a <= w and 0 <= b <= w, each linear along the row.
                 for condition in range(4):
-                    if condition == 0:
-                        c0, c1 = a[0] + a[2] * y, a[1]
-                    elif condition == 1:
-                        c0, c1 = w[0] - a[0] + (w[2] - a[2]) * y, w[1] - a[1]
-                    elif condition == 2:
-                        c0, c1 = b[0] + b[2] * y, b[1]
-                    else:
-                        c0, c1 = w[0] - b[0] + (w[2] - b[2]) * y, w[1] - b[1]
+                    inner = a if condition < 2 else b
+                    c0, c1 = inner[0] + inner[2] * y, inner[1]
+                    if condition & 1:
+                        c0, c1 = w[0] + w[2] * y - c0, w[1] - c1
                     start, slope = c0 + c1 * x0, c1 * STEP
                     if slope > 0:
                         first = max(first, -start / slope)
@@ -158,70 +135,56 @@ def cover_faces(plane, rows, count, nearest, owner):
                         owner[row, column, sample] = k
 
 
-@_jit
-def sphere_depth(centre, radius, axes, x, y):
-    """Inverse depth at which the ray through ``(x, y)`` of the image plane meets a sphere; 0 if it misses."""
-    dx = axes[1, 0] + x * axes[2, 0] + y * axes[3, 0]
-    dy = axes[1, 1] + x * axes[2, 1] + y * axes[3, 1]
-    dz = axes[1, 2] + x * axes[2, 2] + y * axes[3, 2]
-    cx, cy, cz = centre[0] - axes[0, 0], centre[1] - axes[0, 1], centre[2] - axes[0, 2]
-    along, square = dx * cx + dy * cy + dz * cz, dx * dx + dy * dy + dz * dz
+@compiled
+def meet_sphere(sphere, radius, axes, x, y):
+    """Where the ray through ``(x, y)`` meets a sphere, or else comes nearest to it.
+
+    Returns the depth, whether it is met, and the vector from the centre of the sphere to that point.
+    """
+    rx = axes[1, 0] + x * axes[2, 0] + y * axes[3, 0]
+    ry = axes[1, 1] + x * axes[2, 1] + y * axes[3, 1]
+    rz = axes[1, 2] + x * axes[2, 2] + y * axes[3, 2]
+    cx, cy, cz = sphere[0] - axes[0, 0], sphere[1] - axes[0, 1], sphere[2] - axes[0, 2]
+    along, square = rx * cx + ry * cy + rz * cz, rx * rx + ry * ry + rz * rz
     root = along * along - square * (cx * cx + cy * cy + cz * cz - radius * radius)
-    if root <= 0 or along <= 0:
-        return np.float32(0.0)
-    return square / (along - math.sqrt(root))
+    distance = (along - math.sqrt(max(root, np.float32(0.0)))) / square
+    return distance, root > 0 and along > 0, (distance * rx - cx, distance * ry - cy, distance * rz - cz)
 
 
-@_jit
+@compiled
+def pixel_span(centre, radius, near, far):
+    """First and last pixel that the interval around ``centre`` may cover, at inverse depths between two."""
+    low = min((centre - radius) * near, (centre - radius) * far) / TANGENT
+    high = max((centre + radius) * near, (centre + radius) * far) / TANGENT
+    first = int((max(-ONE, min(low, ONE)) + 1) * (SIZE / 2))
+    return first, min(SIZE - 1, int((min(ONE, max(high, -ONE)) + 1) * (SIZE / 2)))
+
+
+@compiled
 def cover_spheres(spheres, axes, first_owner, nearest, owner):
     """Add half-spheres ``(x, y, z, radius, red, green, blue)`` on the floor; radius 0 means none."""
     for k in range(spheres.shape[0]):
         radius = spheres[k, 3] * SPHERE_SCALE
-        if radius <= 0:
+        to = spheres[k, :3] - axes[0]
+        z = dot(to, axes[1])
+        if radius <= 0 or z < -radius:
             continue
-        c = spheres[k, :3] - axes[0]
-        z = c[0] * axes[1, 0] + c[1] * axes[1, 1] + c[2] * axes[1, 2]
-        x = c[0] * axes[2, 0] + c[1] * axes[2, 1] + c[2] * axes[2, 2]
-        y = c[0] * axes[3, 0] + c[1] * axes[3, 1] + c[2] * axes[3, 2]
-        if z < -radius:
-            continue
-        i0, i1, j0, j1 = 0, SIZE - 1, 0, SIZE - 1
-        if z > 1.05 * radius:
-            # The cube around the sphere lies in [z - radius, z + radius]; each side is widest at one of the two.
-            near, far = 1 / (z - radius), 1 / (z + radius)
-            i0 = max(0, int((max(-1.0, min((x - radius) * near, (x - radius) * far) / TANGENT) + 1) * (SIZE / 2)))
-            i1 = min(SIZE - 1, int((min(1.0, max((x + radius) * near, (x + radius) * far) / TANGENT) + 1) * (SIZE / 2)))
-            j0 = max(0, int((1 - min(1.0, max((y + radius) * near, (y + radius) * far) / TANGENT)) * (SIZE / 2)))
-            j1 = min(SIZE - 1, int((1 - max(-1.0, min((y - radius) * near, (y - radius) * far) / TANGENT)) * (SIZE / 2)))
-        for row in range(j0, j1 + 1):
-            for column in range(i0, i1 + 1):
+        columns, rows = (0, SIZE - 1), (0, SIZE - 1)
+        if z > np.float32(1.05) * radius:
+            near, far = ONE / (z - radius), ONE / (z + radius)
+            columns = pixel_span(dot(to, axes[2]), radius, near, far)
+            rows = pixel_span(-dot(to, axes[3]), radius, near, far)
+        for row in range(rows[0], rows[1] + 1):
+            for column in range(columns[0], columns[1] + 1):
                 for sample in range(4):
-                    px = (np.float32(column) + SAMPLES[sample, 0]) * STEP - TANGENT
-                    py = TANGENT - (np.float32(row) + SAMPLES[sample, 1]) * STEP
-                    depth = sphere_depth(spheres[k, :3], radius, axes, px, py)
-                    if depth > nearest[row, column, sample]:
-                        nearest[row, column, sample] = depth
+                    x, y = on_plane(row, column, SAMPLES[sample, 1], SAMPLES[sample, 0])
+                    distance, met, _ = meet_sphere(spheres[k], radius, axes, x, y)
+                    if met and distance * nearest[row, column, sample] < ONE:
+                        nearest[row, column, sample] = ONE / distance
                         owner[row, column, sample] = first_owner + k
 
 
-@_jit
-def sky_frame(sky):
-    """The sky at every pixel centre ``(64, 64, 3)``, whole grey levels. The camera never tilts, so it is one frame."""
-    frame = np.empty((SIZE, SIZE, 3), np.float32)
-    for row in range(SIZE):
-        for column in range(SIZE):
-            x = (np.float32(column) + HALF) * STEP - TANGENT
-            y = TANGENT - (np.float32(row) + HALF) * STEP
-            sine = (y * PITCH_COSINE - PITCH_SINE) / math.sqrt(1 + x * x + y * y)
-            place = (sine + 1) / 2 * (sky.shape[0] - 1)
-            low = min(int(place), sky.shape[0] - 2)
-            for channel in range(3):
-                value = sky[low, channel] + (place - low) * (sky[low + 1, channel] - sky[low, channel])
-                frame[row, column, channel] = math.floor(value + 0.5)
-    return frame
-
-
-@_jit
+@compiled
 def bilinear(texels, start, size, u, v):
     """The texture at ``(u, v)`` (in repeats) of the mip level of edge ``size`` that begins at row ``start``."""
     x, y = u * np.float32(size) - HALF, v * np.float32(size) - HALF
@@ -239,18 +202,17 @@ def bilinear(texels, start, size, u, v):
     return red, green, blue
 
 
-@_jit
+@compiled
 def texture_place(plane, repeats, row, column):
     """Texture coordinates, in repeats, at the centre of a pixel."""
-    x = (np.float32(column) + HALF) * STEP - TANGENT
-    y = TANGENT - (np.float32(row) + HALF) * STEP
+    x, y = on_plane(row, column, HALF, HALF)
     depth = ONE / (plane[2, 0] + plane[2, 1] * x + plane[2, 2] * y)
     u = repeats[0] * (plane[0, 0] + plane[0, 1] * x + plane[0, 2] * y) * depth
     v = repeats[1] * (plane[1, 0] + plane[1, 1] * x + plane[1, 2] * y) * depth
     return u, v
 
 
-@_jit
+@compiled
 def mip_level(u, v, size, level_count):
     """Level of detail of a block of 2x2 pixels from its texture coordinates: upper left, right, lower left, right.
 
@@ -264,7 +226,7 @@ def mip_level(u, v, size, level_count):
     return min(np.float32(math.log2(rho)), np.float32(level_count - 1))
 
 
-@_jit
+@compiled
 def trilinear(texels, levels, size, lod, u, v):
     """The texture at ``(u, v)``, between the two mip levels around ``lod``."""
     level = int(lod)
@@ -276,7 +238,7 @@ def trilinear(texels, levels, size, lod, u, v):
     return red, green, blue
 
 
-@_jit
+@compiled
 def block_places(plane, repeats, row, column):
     """Texture coordinates at the centres of the 2x2 pixels whose upper left one is given: two tuples of four."""
     u0, v0 = texture_place(plane, repeats, row, column)
@@ -286,30 +248,22 @@ def block_places(plane, repeats, row, column):
     return (u0, u1, u2, u3), (v0, v1, v2, v3)
 
 
-@_jit
+@compiled
 def sphere_light(sphere, axes, row, column):
     """Light on a sphere at the centre of a pixel; beside the sphere, that of its nearest rim."""
-    x = (np.float32(column) + HALF) * STEP - TANGENT
-    y = TANGENT - (np.float32(row) + HALF) * STEP
-    ray = axes[1] + x * axes[2] + y * axes[3]
-    to = sphere[:3] - axes[0]
-    along = ray[0] * to[0] + ray[1] * to[1] + ray[2] * to[2]
-    square = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
-    reach = to[0] * to[0] + to[1] * to[1] + to[2] * to[2] - sphere[3] * sphere[3]
-    distance = (along - math.sqrt(max(np.float32(0.0), along * along - square * reach))) / square
-    normal = distance * ray - to
-    length = math.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2])
-    facing = -(normal[0] * axes[1, 0] + normal[1] * axes[1, 1] + normal[2] * axes[1, 2]) / length
+    x, y = on_plane(row, column, HALF, HALF)
+    _, _, normal = meet_sphere(sphere, sphere[3], axes, x, y)
+    facing = -dot(normal, axes[1]) / math.sqrt(dot(normal, normal))
     return AMBIENT + DIFFUSE * max(np.float32(0.0), facing)
 
 
-@_jit
+@compiled
 def grey_level(value):
     """Rounded as OpenGL stores a colour."""
     return np.float32(math.floor(min(max(value, np.float32(0.0)), np.float32(255.0)) + HALF))
 
 
-@_jit
+@compiled
 def shade(thing, count, view, spheres, axes, row, column, textures):
     """Colour of a visible face, a sphere or the sky at the centre of a pixel, whole grey levels.
 
@@ -332,7 +286,7 @@ def shade(thing, count, view, spheres, axes, row, column, textures):
     return grey_level(red * light), grey_level(green * light), grey_level(blue * light)
 
 
-@_jit
+@compiled
 def resolve_pixel(count, view, spheres, axes, owner, row, column, textures, frame):
     """The mean over a pixel's samples, each thing in it shaded once."""
     quarter = np.float32(0.25)
@@ -352,7 +306,7 @@ def resolve_pixel(count, view, spheres, axes, owner, row, column, textures, fram
     frame[row, column, 2] = np.uint8(blue + HALF)
 
 
-@_jit
+@compiled
 def resolve(count, view, spheres, axes, owner, textures, frame):
     """Shade a frame in blocks of 2x2 pixels; those that one face or the sky fills, in one go."""
     texels, level_start, size, sky = textures
@@ -384,7 +338,7 @@ def resolve(count, view, spheres, axes, owner, textures, frame):
                         resolve_pixel(count, view, spheres, axes, owner, i, j, textures, frame)
 
 
-@_jit
+@compiled
 def dress_faces(faces, face_texture, visible, count, axes, view):
     """Light, texture and its repeats of the visible faces. One light each: it comes from the camera's direction."""
     _, lights, repeats, texture = view
@@ -392,48 +346,52 @@ def dress_faces(faces, face_texture, visible, count, axes, view):
         face = faces[visible[k]]
         repeats[k] = face[9:]
         texture[k] = face_texture[visible[k]]
-        nx = face[4] * face[8] - face[5] * face[7]
-        ny = face[5] * face[6] - face[3] * face[8]
-        nz = face[3] * face[7] - face[4] * face[6]
-        facing = (nx * axes[1, 0] + ny * axes[1, 1] + nz * axes[1, 2]) / math.sqrt(nx * nx + ny * ny + nz * nz)
+        right, down = face[3:6], face[6:9]
+        facing = triple(axes[1], right, down) / math.sqrt(dot(right, right) * dot(down, down))
         lights[k] = AMBIENT + DIFFUSE * max(np.float32(0.0), facing)
 
 
-@_jit
-def draw(faces, face_texture, spheres, poses, texels, level_start, size, sky, frames):
-    """All frames ``(T, 64, 64, 3)`` of one scene."""
-    plane = np.empty((faces.shape[0], 3, 3), np.float32)
-    rows = np.empty((faces.shape[0], 2), np.int64)
-    visible = np.empty(faces.shape[0], np.int64)
+@compiled
+def look(faces, spheres, axes, plane, rows, visible, nearest, owner):
+    """What every sample of a frame shows (``owner``); returns how many faces may be in view."""
+    count = project_faces(faces, axes, plane, rows, visible)
+    nearest[:], owner[:] = 0, SKY
+    cover_faces(plane, rows, count, nearest, owner)
+    cover_spheres(spheres, axes, count, nearest, owner)
+    return count
+
+
+@compiled
+def buffers(face_count):
+    """Working memory of ``look``: plane, rows, visible, nearest, owner."""
+    return (
+        np.empty((face_count, 3, 3), np.float32),
+        np.empty((face_count, 2), np.int64),
+        np.empty(face_count, np.int64),
+        np.empty((SIZE, SIZE, 4), np.float32),
+        np.empty((SIZE, SIZE, 4), np.int16),
+    )
+
+
+@compiled
+def draw(faces, face_texture, spheres, cameras, textures, frames):
+    """All frames ``(T, 64, 64, 3)`` of one scene. ``textures``: texels, level_start, size, sky ``(64, 64, 3)``."""
+    plane, rows, visible, nearest, owner = buffers(faces.shape[0])
     lights, repeats = np.empty(faces.shape[0], np.float32), np.empty((faces.shape[0], 2), np.float32)
     view = (plane, lights, repeats, np.empty(faces.shape[0], np.int64))
-    nearest = np.empty((SIZE, SIZE, 4), np.float32)
-    owner = np.empty((SIZE, SIZE, 4), np.int16)
-    textures = (texels, level_start, size, sky_frame(sky))
-    for t in range(poses.shape[0]):
-        axes = camera_axes(poses[t])
-        count = project_faces(faces, axes, plane, rows, visible)
-        nearest[:], owner[:] = 0, SKY
-        cover_faces(plane, rows, count, nearest, owner)
-        cover_spheres(spheres, axes, count, nearest, owner)
+    for t in range(cameras.shape[0]):
+        axes = cameras[t]
+        count = look(faces, spheres, axes, plane, rows, visible, nearest, owner)
         dress_faces(faces, face_texture, visible, count, axes, view)
         resolve(count, view, spheres, axes, owner, textures, frames[t])
 
 
-@_jit
-def count_visible(faces, spheres, poses, pixels):
+@compiled
+def count_visible(faces, spheres, cameras, pixels):
     """``pixels[t, k]``: samples in which face ``k`` (then sphere ``k - faces``) is what one sees at time ``t``."""
-    plane = np.empty((faces.shape[0], 3, 3), np.float32)
-    rows = np.empty((faces.shape[0], 2), np.int64)
-    visible = np.empty(faces.shape[0], np.int64)
-    nearest = np.empty((SIZE, SIZE, 4), np.float32)
-    owner = np.empty((SIZE, SIZE, 4), np.int16)
-    for t in range(poses.shape[0]):
-        axes = camera_axes(poses[t])
-        count = project_faces(faces, axes, plane, rows, visible)
-        nearest[:], owner[:] = 0, SKY
-        cover_faces(plane, rows, count, nearest, owner)
-        cover_spheres(spheres, axes, count, nearest, owner)
+    plane, rows, visible, nearest, owner = buffers(faces.shape[0])
+    for t in range(cameras.shape[0]):
+        count = look(faces, spheres, cameras[t], plane, rows, visible, nearest, owner)
         for thing in owner.ravel():
             if thing >= count:
                 pixels[t, faces.shape[0] + thing - count] += 1

@@ -55,9 +55,7 @@ def _sky_table(cube: UInt8[np.ndarray, "six size size 3"]) -> Float32[np.ndarray
     texel = np.arange(size)
     table = np.empty((SKY_STEPS, 3), np.float32)
     for channel in range(3):
-        on_side = np.interp(
-            (1 - sine / np.maximum(cosine, 1e-9)) / 2 * size - 0.5, texel, side[:, channel]
-        )
+        on_side = np.interp((1 - sine / np.maximum(cosine, 1e-9)) / 2 * size - 0.5, texel, side[:, channel])
         ratio = cosine / np.maximum(np.abs(sine), 1e-9)
         place = (1 - ratio) / 2 * size - 0.5
         up, down = (np.interp(place, texel, caps[sign][:, channel]) for sign in (1, -1))

@@ -144,8 +144,7 @@ class _Tour:
         usable = [
             stand
             for stand in stands
-            if bounds.contains(*stand, _WALL_CLEARANCE)
-            and all(_distance(stand, o) > _OBJECT_CLEARANCE for o in others)
+            if bounds.contains(*stand, _WALL_CLEARANCE) and all(_distance(stand, o) > _OBJECT_CLEARANCE for o in others)
         ]
         if usable:
             stand = min(usable, key=lambda point: _distance(self.here(), point))
@@ -188,6 +187,7 @@ class _Tour:
 
     def visit(self, room: int, following: int, until: int) -> Iterator[int]:
         """A stay in a room that ends in the following one, at about ``until``."""
+
         def in_time(actions: Iterator[int]) -> Iterator[int]:
             for action in actions:
                 yield action
