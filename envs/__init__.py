@@ -35,6 +35,8 @@ from envs.spec import EnvSpec
 FAMILIES = (
     "distracting_memory",
     "multi_doors_keys",
+    "rooms",
+    "memory_maze",
 )
 
 # Gymnasium 1.0 stopped to load the entry point of a package, so an import has to do: `import envs`, or the id

@@ -36,7 +36,7 @@ def parse(name: str) -> EnvSpec | None:
     return EnvSpec(
         name=name,
         family="memory_maze",
-        gym_id=f"WMBench/MemoryMaze-{width}x{width}-v0",
+        gym_id=f"WMBench/MemoryMaze{width}x{width}-v0",
         gym_kwargs={"size": width, "steps": STEPS, "renderer": "mujoco" if match[3] else "analytic"},
         image_shape=(64, 64, 3),
         action_names=ACTION_NAMES,
@@ -52,7 +52,10 @@ def parse(name: str) -> EnvSpec | None:
 
 
 def simulate(spec: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]:
-    """Episodes of the policy that walks to random points, from pairs ``(env_seed, policy_seed)``."""
+    """Episodes of the policy that walks to random points, from pairs ``(env_seed, policy_seed)``.
+
+    Memory Maze's rewards are no part of the task here: they are kept as the state ``touched``.
+    """
     from envs.memory_maze.environment import MemoryMazeEnv
     from envs.memory_maze.walk import policy
 
@@ -61,9 +64,9 @@ def simulate(spec: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory
     for env_seed, policy_seed in seeds:
         env.reset_state(seed=env_seed)
         state = [(env.pose, env.target, env.hidden)]
-        actions, rewards = [-1], [0.0]
+        actions, touched = [-1], [0.0]
         for action in itertools.islice(policy(env, np.random.default_rng(policy_seed)), spec.length - 1):
-            rewards.append(env.advance(action))
+            touched.append(env.advance(action))
             actions.append(action)
             state.append((env.pose, env.target, env.hidden))
         poses, targets, hidden = zip(*state, strict=True)
@@ -73,16 +76,17 @@ def simulate(spec: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory
                     "pose": np.stack(poses),
                     "target": np.array(targets, np.uint8),
                     "hidden": np.array(hidden, np.uint8),
+                    "touched": np.array(touched, np.uint8),
                 },
                 previous_action=np.array(actions, np.int64),
-                reward=np.array(rewards, np.float32),
+                reward=np.zeros(spec.length, np.float32),
                 scene={
                     "faces": env.surfaces.faces,
                     "face_texture": env.surfaces.face_texture.astype(np.uint8),
                     "spheres": env.surfaces.spheres,
                     "maze_layout": env.layout,
                 },
-                facts={"rewards": float(np.sum(rewards))},
+                facts={"targets_touched": int(np.sum(touched))},
             )
         )
     return episodes

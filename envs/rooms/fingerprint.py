@@ -17,7 +17,7 @@ from envs.rooms.scene import Scene, sample_scene, sample_start
 
 _FRAMES = 4
 _BLOCKS = 8
-_EXACT_KEYS = ("renderer", "version", "textures_sha256")
+_EXACT_KEYS = ("name", "version", "textures_sha256")
 
 
 def reference_episode(plan: Layout) -> tuple[Scene, Float32[np.ndarray, "frames 3"]]:
@@ -51,7 +51,7 @@ def fingerprint(renderer: str, name: str) -> dict[str, Any]:
     edge = frames.shape[1] // _BLOCKS
     means = frames.reshape(len(frames), _BLOCKS, edge, _BLOCKS, edge, 3).mean((2, 4))
     info = {
-        "renderer": renderer,
+        "name": renderer,
         "version": str(VERSION) if renderer == "analytic" else version("mujoco"),
         "textures_sha256": _textures_digest(),
         "frames_sha256": hashlib.sha256(frames.tobytes()).hexdigest(),
@@ -65,7 +65,7 @@ def check(stored: dict[str, Any], name: str) -> None:
 
     Equal hashes pass; otherwise the reference frames may differ by one grey level in the mean of any 8x8 block.
     """
-    renderer = stored.get("renderer", "")
+    renderer = stored.get("name", "")
     here = fingerprint(renderer, name)
     for key in _EXACT_KEYS:
         if stored.get(key) != here[key]:
