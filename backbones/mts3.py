@@ -117,7 +117,7 @@ class Config(BackboneConfig):
         "paper_2d": {
             "coder": CoderConfig(depth=32),
             "pairs": 512,
-            "hidden": 1024,
+            "hidden": 1536,
             "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
         },
         "paper_3d": {

@@ -1,0 +1,434 @@
+"""MTS3: the published equations step by step beside our forms; filters with a known optimum; masks; states."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from backbones.interface import Batch, ContinuousSpec, DiscreteSpec, ImageSpec, VectorSpec, WorldSpec
+from backbones.mts3 import MTS3, Config
+from backbones.parts.gaussian import Gaussian, affine_recurrence, condition, evidence
+from backbones.parts.mts3_encoders import Control, time_code
+from backbones.parts.mts3_levels import FastLevel
+from backbones.parts.mts3_masks import training_mask
+
+SPEC = WorldSpec(VectorSpec(3), ContinuousSpec(2), context_length=9, query_length=5, has_reward=False)
+WINDOW = 4
+VARIANTS = [
+    {"task": task, "control": control, "abstraction": abstraction}
+    for task, control, abstraction in (
+        ("prior", "state", "ordered"),
+        ("prior", "additive", "set"),
+        ("posterior", "additive", "set"),
+        ("posterior", "state", "ordered"),
+    )
+]
+
+
+def named(variant: dict[str, str]) -> str:
+    return "-".join(variant.values())
+
+
+def make_model(**changes: object) -> MTS3:
+    torch.manual_seed(0)
+    model = Config.preset("debug", SPEC, **{"window": WINDOW, **changes}).build(SPEC).double()
+    with torch.no_grad():
+        for level in (model.filter.slow, model.filter.fast):  # dense matrices, and noise that differs
+            for parameter in (level.transition, level.other, level.noise):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def random_batch(rows: int = 3, time: int = SPEC.length, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    valid = torch.ones(rows, time, dtype=torch.bool)
+    valid[1, -3:] = False
+    return Batch(
+        observation=torch.randn(rows, time, 3, generator=generator, dtype=torch.float64),
+        previous_action=torch.randn(rows, time, 2, generator=generator, dtype=torch.float64),
+        reward=torch.zeros(rows, time),
+        starts=torch.ones(rows, dtype=torch.bool),
+        valid=valid,
+        final=torch.zeros(rows, time, dtype=torch.bool),
+    )
+
+
+class Literal:
+    """The published equations, one frame and one window at a time: nothing hoisted, packed or done in parallel.
+
+    A belief is ``(mean, upper, lower, side)``.
+    """
+
+    def __init__(self, model: MTS3, batch: Batch, shown: Tensor) -> None:
+        self.model, self.batch, self.shown = model, batch, shown
+        self.rows, self.time = batch.shape
+        self.d = model.config.pairs
+        one = torch.ones(self.rows, self.d, dtype=torch.float64)
+        zero = torch.zeros(self.rows, 2 * self.d, dtype=torch.float64)
+        fast = slow = (zero, 10 * one, 10 * one, one)
+        self.priors, self.posteriors = [], []
+        for k in range(-(-self.time // WINDOW)):
+            frames = range(k * WINDOW, min((k + 1) * WINDOW, self.time))
+            if k:
+                slow = self.move_slow(slow, frames)
+                fast = tuple(part.detach() for part in fast)
+            slow_prior, slow = slow, self.update_slow(slow, frames)
+            task = slow if model.config.task == "posterior" else slow_prior
+            for t in frames:
+                if t:
+                    fast = self.move_fast(fast, t, task)
+                self.priors.append(fast)
+                fast = self.update_fast(fast, t)
+                self.posteriors.append(fast)
+
+    def encode(self, encoder: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.relu(encoder.body[0](x))
+        return encoder.norm(encoder.mean(h)), nn.functional.softplus(encoder.variance(h)) + 1e-4
+
+    def code(self, t: int) -> Tensor:
+        place = torch.tensor([t % WINDOW / WINDOW], dtype=torch.float64)
+        return time_code(self.model.config.time_code, place).expand(self.rows, -1)
+
+    def update_fast(self, belief: tuple[Tensor, ...], t: int) -> tuple[Tensor, ...]:
+        """The Kalman gain of one observation."""
+        mean, upper, lower, side = belief
+        value, variance = self.encode(self.model.fast_encoder, self.model.encoder(self.batch.observation[:, t]))
+        gain_upper, gain_lower = upper / (upper + variance), side / (upper + variance)
+        error = value - mean[:, : self.d]
+        after = (
+            mean + torch.cat([gain_upper * error, gain_lower * error], -1),
+            (1 - gain_upper) * upper,
+            lower - gain_lower * side,
+            (1 - gain_upper) * side,
+        )
+        seen = self.shown[:, t : t + 1]
+        return tuple(torch.where(seen, new, old) for new, old in zip(after, belief, strict=True))
+
+    def update_slow(self, belief: tuple[Tensor, ...], frames: range) -> tuple[Tensor, ...]:
+        """A set of observations, in precision form: invert each 2x2 block, add, invert back."""
+        mean, upper, lower, side = belief
+        determinant = upper * lower - side**2
+        p_upper, p_lower, p_side = lower / determinant, upper / determinant, -side / determinant
+        total, weighted = torch.zeros_like(upper), torch.zeros_like(upper)
+        for t in frames:
+            features = torch.cat([self.model.encoder(self.batch.observation[:, t]), self.code(t)], -1)
+            value, variance = self.encode(self.model.slow_encoder, features)
+            seen = self.shown[:, t : t + 1]
+            total = total + torch.where(seen, 1 / variance, 0)
+            weighted = weighted + torch.where(seen, (value - mean[:, : self.d]) / variance, 0)
+        p_upper = p_upper + total
+        determinant = p_upper * p_lower - p_side**2
+        upper, lower, side = p_lower / determinant, p_upper / determinant, -p_side / determinant
+        return mean + torch.cat([upper * weighted, side * weighted], -1), upper, lower, side
+
+    def abstract_action(self, frames: range) -> tuple[Tensor, ...]:
+        encoder = self.model.filter.abstract_action.encoder
+        valid = self.batch.valid.double()
+        precision = torch.ones(self.rows, 2 * self.d, dtype=torch.float64)
+        weighted = torch.zeros_like(precision)
+        if self.model.config.abstraction == "set":
+            for t in frames:
+                value, variance = self.encode(encoder, torch.cat([self.batch.previous_action[:, t], self.code(t)], -1))
+                precision = precision + valid[:, t : t + 1] / variance
+                weighted = weighted + valid[:, t : t + 1] * value / variance
+        else:
+            blank = torch.zeros(self.rows, 3, dtype=torch.float64)
+            row = [torch.cat([self.batch.previous_action[:, t], valid[:, t : t + 1]], -1) for t in frames]
+            value, variance = self.encode(encoder, torch.cat(row + [blank] * (WINDOW - len(row)), -1))
+            precision, weighted = precision + 1 / variance, value / variance
+        upper, lower = (1 / precision).chunk(2, -1)
+        return weighted / precision, upper, lower, torch.zeros_like(upper)
+
+    def push(self, matrix: Tensor, belief: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The blocks of ``T C T'`` by the published formulas, from the squares of the blocks of ``T``."""
+        mean, upper, lower, side = belief
+        d = self.d
+        t11, t12, t21, t22 = matrix[:d, :d], matrix[:d, d:], matrix[d:, :d], matrix[d:, d:]
+        return (
+            mean @ matrix.T,
+            upper @ t11.square().T + 2 * side @ (t11 * t12).T + lower @ t12.square().T,
+            upper @ t21.square().T + 2 * side @ (t21 * t22).T + lower @ t22.square().T,
+            upper @ (t21 * t11).T + side @ (t22 * t11 + t21 * t12).T + lower @ (t22 * t12).T,
+        )
+
+    def add(self, *beliefs: tuple[Tensor, ...], noise: Tensor) -> tuple[Tensor, ...]:
+        mean, upper, lower, side = (sum(parts) for parts in zip(*beliefs, strict=True))
+        variance = torch.where(noise < 0, noise.exp(), noise + 1)
+        return mean, upper + variance[: self.d], lower + variance[self.d :], side
+
+    def move_slow(self, belief: tuple[Tensor, ...], frames: range) -> tuple[Tensor, ...]:
+        level = self.model.filter.slow
+        action = self.abstract_action(frames)
+        return self.add(self.push(level.transition, belief), self.push(level.other, action), noise=level.noise)
+
+    def move_fast(self, belief: tuple[Tensor, ...], t: int, task: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        level = self.model.filter.fast
+        read = [self.batch.previous_action[:, t]] + ([belief[0]] if level.control.reads_state else [])
+        control = level.control.last(level.control.norm(torch.relu(level.control.first(torch.cat(read, -1)))))
+        moved = self.add(self.push(level.transition, belief), self.push(level.other, task), noise=level.noise)
+        return moved[0] + control, *moved[1:]
+
+    def loss(self) -> Tensor:
+        """Half the squared error of decoded priors and of decoded posteriors of shown frames, frame 0 left out."""
+        total = torch.zeros((), dtype=torch.float64)
+        for t in range(1, self.time):
+            for belief, counts in ((self.priors[t], self.batch.valid), (self.posteriors[t], self.shown)):
+                error = (self.model.decoder(belief[0]) - self.batch.observation[:, t]).square().sum(-1)
+                total = total + 0.5 * (error * counts[:, t]).sum()
+        return total / self.batch.valid[:, 1:].sum()
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=named)
+@pytest.mark.parametrize("time", [14, 12, 3], ids=["last window open", "whole windows", "one window"])
+def test_loss_and_gradients_equal_the_published_equations(variant: dict[str, str], time: int):
+    model = make_model(**variant)
+    batch = dataclasses.replace(random_batch(), valid=torch.ones(3, 14, dtype=torch.bool)).frames(0, time)
+    if time == 14:
+        batch.valid[1, -3:] = False
+    masks = training_mask("suffix", (3, time), WINDOW, torch.Generator().manual_seed(1), torch.device("cpu"))
+    ours = model.loss(batch, None, torch.Generator().manual_seed(1))[0]
+    theirs = Literal(model, batch, masks & batch.valid).loss()
+    torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-10, atol=1e-10)
+    parameters = list(model.parameters())
+    for name, one, other in zip(
+        [name for name, _ in model.named_parameters()],
+        torch.autograd.grad(ours, parameters, materialize_grads=True, allow_unused=True),
+        torch.autograd.grad(theirs, parameters, materialize_grads=True, allow_unused=True),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8 * (1 + other.abs().max().item()), msg=name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=named)
+@pytest.mark.parametrize("context", [1, 3, 4, 5, 8, 11])
+@torch.no_grad()
+def test_observing_then_imagining_is_one_masked_pass(variant: dict[str, str], context: int):
+    model, batch = make_model(**variant), dataclasses.replace(random_batch(), valid=torch.ones(3, 14, dtype=torch.bool))
+    masked = batch.valid.clone()
+    masked[:, context:] = False
+    before = model.filter.initial_state(3)
+    expected, _ = model.filter(model._frames(batch, masked, before), before)
+    _, state = model.observe(batch.frames(0, context))
+    latents, _ = model.imagine(batch.previous_action[:, context:], state)
+    torch.testing.assert_close(latents["mean"], expected.prior.mean[:, context:], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(latents["covariance"], expected.prior.covariance[:, context:], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(latents["task"], expected.task[:, context:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=named)
+@pytest.mark.parametrize("cut", [2, 4, 7])
+@torch.no_grad()
+def test_reading_on_after_any_cut(variant: dict[str, str], cut: int):
+    """A cut within a window changes what the first piece knew of its last window, and nothing after that window."""
+    model, batch = make_model(**variant), random_batch()
+    whole, end = model.observe(batch)
+    _, state = model.observe(batch.frames(0, cut))
+    rest, after = model.observe(batch.frames(cut, 14), state)
+    for name, value in rest.items():
+        torch.testing.assert_close(value, whole[name][:, cut:], rtol=1e-9, atol=1e-9)
+    for name, value in after.items():
+        torch.testing.assert_close(value, end[name], rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_imagining_on_and_reading_on_after_imagination():
+    """What was imagined is a gap: frames seen later close it as masked frames would."""
+    model, batch = make_model(control="additive"), random_batch()
+    gap = dataclasses.replace(batch, valid=torch.ones_like(batch.valid))
+    masked = gap.valid.clone()
+    masked[:, 6:9] = False
+    before = model.filter.initial_state(3)
+    expected, _ = model.filter(model._frames(gap, masked, before), before)
+    _, state = model.observe(gap.frames(0, 6))
+    _, state = model.imagine(gap.previous_action[:, 6:7], state)
+    _, state = model.imagine(gap.previous_action[:, 7:9], state)
+    latents, _ = model.observe(gap.frames(9, 14), state)
+    torch.testing.assert_close(latents["mean"], expected.posterior.mean[:, 9:], rtol=1e-9, atol=1e-9)
+
+
+def textbook_filter(
+    transition: np.ndarray, noise: np.ndarray, values: np.ndarray, variances: np.ndarray, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and covariances of a linear system whose first numbers are observed (Kalman, 1960)."""
+    size, count = len(transition), values.shape[1]
+    mean = np.zeros(size)
+    covariance = np.kron([[10.0, 1.0], [1.0, 10.0]], np.eye(count))
+    means, covariances = [], []
+    for t in range(len(values)):
+        if t:
+            mean = transition @ mean
+            covariance = transition @ covariance @ transition.T + noise
+        if seen[t]:
+            observe = np.eye(count, size)
+            gain = covariance @ observe.T @ np.linalg.inv(observe @ covariance @ observe.T + np.diag(variances[t]))
+            mean = mean + gain @ (values[t] - observe @ mean)
+            covariance = covariance - gain @ observe @ covariance
+        means.append(mean)
+        covariances.append(covariance)
+    return np.stack(means), np.stack(covariances)
+
+
+@torch.no_grad()
+def test_filter_of_a_system_of_independent_pairs_is_the_kalman_filter():
+    rng, d, time = np.random.default_rng(0), 3, 40
+    blocks = rng.normal(0, 0.5, (2, 2, d)) + 0.5 * np.eye(2)[..., None]
+    transition = np.block([[np.diag(blocks[i, j]) for j in range(2)] for i in range(2)])
+    variance = rng.uniform(0.1, 0.5, 2 * d)
+    values, variances = rng.normal(size=(time, d)), rng.uniform(0.1, 2, (time, d))
+    seen = rng.random(time) < 0.7
+    control = Control(1, 4, 2 * d)
+    level = FastLevel(d, "published", control, window=8)
+    level.transition.copy_(torch.from_numpy(transition))
+    level.other.zero_()
+    level.noise.copy_(torch.from_numpy(variance).log())
+    control.last.weight.zero_()
+    control.last.bias.zero_()
+    level = level.double()
+    level.noise.copy_(torch.from_numpy(variance).log())
+    level.transition.copy_(torch.from_numpy(transition))
+    observed = evidence(
+        *(torch.from_numpy(a)[None] for a in (values, variances)), torch.from_numpy(seen)[None].double()
+    )
+    one = torch.ones(1, d, dtype=torch.float64)
+    start = Gaussian(torch.zeros(1, 2 * d, dtype=torch.float64), torch.cat([10 * one, one, 10 * one], -1))
+    task = Gaussian(*(torch.zeros(1, 5, size, dtype=torch.float64) for size in (2 * d, 3 * d)))
+    fresh = torch.ones(1, dtype=torch.bool)
+    _, posterior = level(start, fresh, observed, torch.zeros(1, time, 1, dtype=torch.float64), task)
+    means, covariances = textbook_filter(transition, np.diag(variance), values, variances, seen)
+    upper, side, lower = posterior.covariance[0].chunk(3, -1)
+    index = np.arange(d)
+    np.testing.assert_allclose(posterior.mean[0], means, atol=1e-9)
+    np.testing.assert_allclose(upper, covariances[:, index, index], atol=1e-9)
+    np.testing.assert_allclose(side, covariances[:, index, index + d], atol=1e-9)
+    np.testing.assert_allclose(lower, covariances[:, index + d, index + d], atol=1e-9)
+
+
+def test_masked_evidence_is_no_evidence():
+    torch.manual_seed(0)
+    value, variance = torch.randn(2, 5, 3), torch.rand(2, 5, 3) + 0.1
+    valid = torch.tensor([[1.0, 0, 1, 1, 0], [0, 0, 0, 0, 0]])
+    prior = Gaussian(torch.randn(2, 6), torch.tensor([2.0, 0.5, 3.0]).repeat_interleave(3).expand(2, 9))
+    masked = condition(prior, evidence(value, variance, valid).sum(1))
+    kept = [0, 2, 3]
+    dropped = condition(prior, evidence(value[:, kept], variance[:, kept]).sum(1))
+    for ours, without, before in zip(masked, dropped, prior, strict=True):
+        torch.testing.assert_close(ours[0], without[0])
+        torch.testing.assert_close(ours[1], before[1])
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=named)
+@torch.no_grad()
+def test_covariances_stay_positive(variant: dict[str, str]):
+    model, batch = make_model(**variant), random_batch(rows=4)
+    seen = torch.rand(4, 14, generator=torch.Generator().manual_seed(3)) < 0.6
+    before = model.filter.initial_state(4)
+    beliefs, _ = model.filter(model._frames(batch, seen, before), before)
+    for belief in (beliefs.prior, beliefs.posterior):
+        upper, side, lower = belief.covariance.chunk(3, -1)
+        assert (upper > 0).all() and (lower > 0).all()
+        assert (upper * lower - side.square() > 0).all()
+
+
+def test_doubling_equals_the_loop():
+    torch.manual_seed(0)
+    matrix = (0.4 * torch.randn(4, 4, dtype=torch.float64)).requires_grad_()
+    start = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    inputs = torch.randn(2, 11, 4, dtype=torch.float64, requires_grad=True)
+    x, expected = start, []
+    for t in range(11):
+        x = x @ matrix + inputs[:, t]
+        expected.append(x)
+    actual, expected = affine_recurrence(start, matrix, inputs), torch.stack(expected, 1)
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
+    ours, theirs = (torch.autograd.grad(y.sin().sum(), (start, matrix, inputs)) for y in (actual, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@torch.no_grad()
+def test_causal_and_published_differ_in_what_a_frame_knows_of_its_window():
+    batch = random_batch()
+    batch.observation[:, 7] += 5  # the last frame of the second window
+    for task, leaks in (("prior", False), ("posterior", True)):
+        model = make_model(task=task)
+        before = model.observe(random_batch())[0]["mean"]
+        after = model.observe(batch)[0]["mean"]
+        torch.testing.assert_close(after[:, :4], before[:, :4])
+        assert ((after[:, 4:7] - before[:, 4:7]).abs().max() > 1e-6) == leaks
+
+
+def test_order_of_actions_matters_to_ordered_abstraction_only():
+    torch.manual_seed(0)
+    for kind, matters in (("ordered", True), ("set", False)):
+        model = make_model(abstraction=kind, time_code="scalar")
+        abstract = model.filter.abstract_action
+        action = torch.randn(1, 1, WINDOW, 2, dtype=torch.float64)
+        if kind == "set":  # without its place an action is a member of a set
+            nn.init.zeros_(abstract.encoder.body[0].weight[:, 2:].detach())
+        known = torch.ones(1, 1, WINDOW, dtype=torch.float64)
+        forwards, backwards = abstract(action, known).mean, abstract(action.flip(2), known).mean
+        assert ((forwards - backwards).abs().max() > 1e-6) == matters
+
+
+class TestMasks:
+    def draw(self, kind: str, rows: int = 400, time: int = 20) -> Tensor:
+        return training_mask(kind, (rows, time), 5, torch.Generator().manual_seed(0), torch.device("cpu"))
+
+    def test_none_without_noise(self):
+        assert training_mask("random", (2, 9), 5, None, torch.device("cpu")) is None
+
+    def test_random_hides_frames_and_windows_but_not_the_first_window(self):
+        shown = self.draw("random", rows=4000)
+        first, later = shown[:, :5].float().mean(), shown[:, 5:].float().mean()
+        assert abs(first - 0.85) < 0.02
+        assert abs(later - 0.85 * (1 - 0.375)) < 0.02
+        whole_windows = (~shown[:, 5:10]).all(1).float().mean()
+        assert abs(whole_windows - 0.375) < 0.03
+
+    def test_suffix_shows_half_of_the_rows_whole_up_to_a_frame(self):
+        shown = self.draw("suffix")
+        length = shown.sum(1)
+        prefix = torch.arange(20) < length[:, None]
+        cut = (shown == prefix).all(1)
+        assert 0.4 < cut.float().mean() < 0.65  # a few of the others look like it by chance
+        assert length[cut].min() <= 3 and length[cut].max() >= 18
+
+    def test_a_row_does_not_depend_on_its_neighbours(self):
+        def generators(rows: range) -> list[torch.Generator]:
+            return [torch.Generator().manual_seed(row) for row in rows]
+
+        both = training_mask("suffix", (2, 9), 5, generators(range(2)), torch.device("cpu"))
+        alone = training_mask("suffix", (1, 9), 5, generators(range(1, 2)), torch.device("cpu"))
+        assert torch.equal(both[1:], alone)
+
+
+@pytest.mark.parametrize(("size", "actions", "low", "high"), [(40, 7, 27e6, 29e6), (64, 6, 41e6, 44e6)])
+def test_paper_sizes_are_comparable_to_the_other_backbones(size: int, actions: int, low: float, high: float):
+    spec = WorldSpec(ImageSpec(size, size), DiscreteSpec(actions), 199, 51, has_reward=False)
+    with torch.device("meta"):
+        model = Config.preset("paper", spec).build(spec)
+    assert low <= sum(p.numel() for p in model.parameters()) <= high
+
+
+def test_window_is_the_time_multiple():
+    config = Config.preset("debug", SPEC)
+    assert config.window == config.time_multiple == 4  # the root of 14 frames
+    assert not config.reads_own_window
+    assert Config.preset("debug", SPEC, task="posterior").reads_own_window
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": 15}, "window is 15 frames and the episode 14"),
+        ({"window": 0}, "window is 0"),
+        ({"pairs": 0}, "pairs is 0"),
+        ({"control": "linear"}, "control is 'linear'; allowed: 'additive', 'state'"),
+        ({"decode_fraction": 0.0}, "decode_fraction is 0.0"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        Config.preset("debug", SPEC, **change).build(SPEC)
