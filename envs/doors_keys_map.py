@@ -46,7 +46,11 @@ class DoorsKeysMap:
 def draw_map(uniforms: Float64[np.ndarray, "2 keys"]) -> DoorsKeysMap:
     """A map from random numbers in [0, 1): every door has its colour from the four, every key belongs to one door."""
     door_colors = (uniforms[0] * len(PALETTE)).astype(int)
-    key_colors = door_colors[np.argsort(uniforms[1])]
+    return make_map(door_colors, door_colors[np.argsort(uniforms[1])])
+
+
+def make_map(door_colors: Int[np.ndarray, " keys"], key_colors: Int[np.ndarray, " keys"]) -> DoorsKeysMap:
+    """The map with these doors and keys."""
     columns = [column_x(column) for column in range(len(door_colors))]
 
     contents = np.full((HEIGHT, width_of(len(door_colors))), EMPTY, np.uint8)

@@ -200,7 +200,7 @@ def _simulate_plan(env: EnvSpec, drawn: DoorsKeysMap, plan: Plan) -> Trajectory:
             after[DOOR_Y, x], changed_at[DOOR_Y, x] = open_doors[stop.column], step
 
     xs, ys, directions = poses(actions, column_x(start_column(keys)), CORRIDOR_Y, RIGHT)
-    before, then = (seen_from(contents, xs, ys, outside=WALL) for contents in (drawn.contents, after))
+    before, then = seen_from(np.stack([drawn.contents, after]), xs, ys, outside=WALL)
     changed = seen_from(changed_at, xs, ys, outside=env.length) <= np.arange(env.length)[:, None]
     tiles = np.where(changed, then, before)
     tiles[:, MIDDLE] = with_agent(tiles[:, MIDDLE], directions.astype(np.uint8))

@@ -173,13 +173,13 @@ def render_tiles(
     """Frames from tile ids, by gathering rows of pixels."""
     rows = np.ascontiguousarray(atlas).reshape(-1).view(f"V{TILE * 3}")  # row r of tile i at TILE * i + r
     frames = np.empty((len(tiles), VIEW, TILE, VIEW), rows.dtype)
-    first = tiles.reshape(-1, VIEW, 1, VIEW).astype(np.intp) * TILE
+    first = tiles.reshape(len(tiles), VIEW, 1, VIEW).astype(np.intp) * TILE
     below = np.arange(TILE)[:, None]
     for start in range(0, len(tiles), FRAMES_AT_ONCE):
         piece = slice(start, start + FRAMES_AT_ONCE)
         # "clip" only because it lets numpy write to `out` without a copy in between.
         np.take(rows, first[piece] + below, out=frames[piece], mode="clip")
-    return frames.view(np.uint8).reshape(-1, *FRAME_SHAPE)
+    return frames.view(np.uint8).reshape(len(tiles), *FRAME_SHAPE)
 
 
 def renderer_info(env: EnvSpec) -> dict[str, str]:

@@ -36,9 +36,10 @@ def seen_from(
     outside: int,
 ) -> Shaped[np.ndarray, "*maps T 25"]:
     """The cells in view of each pose, row by row; ``outside`` stands for those beyond the map."""
-    sides = [(0, 0)] * (maps.ndim - 2) + [(MARGIN, MARGIN)] * 2
-    padded = np.pad(maps, sides, constant_values=outside)
-    height, width = padded.shape[-2:]
+    *several, rows, columns = maps.shape
+    height, width = rows + 2 * MARGIN, columns + 2 * MARGIN
+    padded = np.full((*several, height, width), outside, maps.dtype)
+    padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN] = maps
     around = (np.arange(VIEW)[:, None] * width + np.arange(VIEW)).ravel()
     cells = (ys * width + xs)[:, None] + around
-    return padded.reshape(*maps.shape[:-2], height * width)[..., cells]
+    return padded.reshape(*several, height * width)[..., cells]

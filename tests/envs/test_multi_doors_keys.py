@@ -8,7 +8,7 @@ import pytest
 
 import envs
 from envs import doors_keys_plan as plans
-from envs.doors_keys_map import draw_map
+from envs.doors_keys_map import draw_map, make_map
 from envs.doors_keys_plan import LOOK, TAKE, TRY, Stop, draw_plan
 from envs.episode import episode_seeds
 from envs.multi_doors_keys import DOOR_TILE, outcome_tiles
@@ -57,16 +57,18 @@ def test_every_key_belongs_to_a_door():
     assert moved > 400
 
 
-def world_with(doors, keys):
-    """An environment with chosen colours, the agent in front of the right door, facing right."""
-    world = envs.make("multi_doors_keys_2")
-    world.reset(seed=0)
-    colors = [PALETTE.index(color) for color in (*doors, *keys)]
-    world._locks._door_colors, world._locks._key_colors = colors[:2], colors[2:]
-    for x, door, key in zip((2, 6), doors, keys, strict=True):
-        world.grid.get(x, 4).color = door
-        world.grid.get(x, 9).color = key
-    return world
+@pytest.fixture
+def world_with(monkeypatch):
+    """Makes an environment with chosen colours; the agent is in front of the right door and faces right."""
+
+    def make(doors, keys):
+        chosen = make_map(*(np.array([PALETTE.index(color) for color in colors]) for colors in (doors, keys)))
+        monkeypatch.setattr("envs.multi_doors_keys.draw_map", lambda uniforms: chosen)
+        world = envs.make("multi_doors_keys_2")
+        world.reset(seed=0)
+        return world
+
+    return make
 
 
 def act(world, *actions):
@@ -83,7 +85,7 @@ def outcomes(world):
     return [attempt["outcome"] for attempt in world.facts["attempts"]]
 
 
-def test_a_key_opens_one_door_of_its_colour_and_is_gone():
+def test_a_key_opens_one_door_of_its_colour_and_is_gone(world_with):
     world = world_with(doors=("blue", "blue"), keys=("green", "blue"))
     act(world, LEFT, *TRY_DOOR)
     assert outcomes(world) == ["stayed_locked"]
@@ -98,7 +100,7 @@ def test_a_key_opens_one_door_of_its_colour_and_is_gone():
     assert [attempt["door"] for attempt in world.facts["attempts"]] == [1, 1, 0]
 
 
-def test_several_keys_can_be_carried_at_once():
+def test_several_keys_can_be_carried_at_once(world_with):
     world = world_with(doors=("blue", "green"), keys=("green", "blue"))
     act(world, RIGHT, *TAKE_KEY, RIGHT, RIGHT, *OVER_TO_LEFT, LEFT, *TAKE_KEY, *TRY_DOOR)
     assert world.grid.get(2, 4).is_open
@@ -107,7 +109,7 @@ def test_several_keys_can_be_carried_at_once():
     assert outcomes(world) == ["opened", "opened"]
 
 
-def test_toggling_an_open_door_does_nothing():
+def test_toggling_an_open_door_does_nothing(world_with):
     world = world_with(doors=("green", "blue"), keys=("blue", "blue"))
     act(world, RIGHT, *TAKE_KEY, FORWARD, TOGGLE)
     before = world.tiles()
@@ -117,7 +119,7 @@ def test_toggling_an_open_door_does_nothing():
     assert outcomes(world) == ["opened", "already_open"]
 
 
-def test_a_key_of_another_colour_opens_nothing_and_nothing_can_be_dropped():
+def test_a_key_of_another_colour_opens_nothing_and_nothing_can_be_dropped(world_with):
     world = world_with(doors=("blue", "blue"), keys=("blue", "green"))
     act(world, RIGHT, *TAKE_KEY)
     tiles = world.tiles()
@@ -127,7 +129,7 @@ def test_a_key_of_another_colour_opens_nothing_and_nothing_can_be_dropped():
     assert outcomes(world) == ["stayed_locked"]
 
 
-def test_toggle_and_pickup_need_something_in_front():
+def test_toggle_and_pickup_need_something_in_front(world_with):
     world = world_with(doors=("blue", "green"), keys=("green", "blue"))
     before = world.tiles()
     act(world, TOGGLE, PICKUP)

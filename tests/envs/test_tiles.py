@@ -29,6 +29,10 @@ def test_frames_equal_minigrids_own(count):
         assert np.array_equal(frames[index], expected)
 
 
+def test_no_tiles_no_frames():
+    assert render_tiles(tiles.tile_atlas(ENV), np.empty((0, 25), np.uint8)).shape == (0, 40, 40, 3)
+
+
 def test_the_atlas_has_no_two_equal_tiles():
     atlas = tiles.tile_atlas(ENV)
     assert atlas.shape == (5 * len(CONTENTS), 8, 8, 3)
