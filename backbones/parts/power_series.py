@@ -46,35 +46,40 @@ def loop_response(a: Float[Tensor, "H L"]) -> Float[Tensor, "H L"]:
 
 
 class _LoopResponse(torch.autograd.Function):
-    """Newton's iteration; its gradient is two convolutions, whatever the number of iterations."""
+    """Newton's iteration. Its gradient is a correlation, whatever the number of iterations.
+
+    Inside in double precision: an FFT's rounding is spread evenly over the terms, and the gradients of a system's
+    time steps are small differences of large sums over them (a hundredth was lost in single precision).
+    """
 
     @staticmethod
     def forward(ctx: Any, a: Tensor) -> Tensor:
         length = a.shape[-1]
-        denominator = -delayed(a)
+        denominator = -delayed(a.double())
         denominator[..., 0] = 1
         response = _first_terms(denominator[..., :FIRST_TERMS])
         while (known := response.shape[-1]) < length:
+            # response * denominator = 1 + error, where the error begins at the first unknown term. A circular product
+            # of as many terms as are wanted spoils the known ones only.
             wanted = min(2 * known, length)
-            padded = fft_length(2 * wanted)
+            padded = fft_length(wanted)
             spectrum = torch.fft.rfft(response, padded)
             product = torch.fft.rfft(denominator[..., :wanted], padded) * spectrum
-            # response * denominator = 1 + error; the error begins at the first unknown term.
             error = torch.fft.irfft(product, padded)[..., known:wanted]
             more = torch.fft.irfft(torch.fft.rfft(error, padded) * spectrum, padded)[..., : wanted - known]
             response = torch.cat([response, -more], -1)
         ctx.save_for_backward(response)
-        return response
+        return response.to(a.dtype)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # With r = 1 / (1 - z a): dr = z r^2 da, a convolution; its adjoint is a correlation.
+        # With r = 1 / (1 - z a): dr = z r^2 da, a product of series; its adjoint is a correlation.
         (response,) = ctx.saved_tensors
         length = response.shape[-1]
-        padded = fft_length(2 * length)
-        square = delayed(convolve(response, response))
-        adjoint = torch.fft.rfft(gradient, padded) * torch.fft.rfft(square, padded).conj()
-        return torch.fft.irfft(adjoint, padded)[..., :length]
+        padded = fft_length(3 * length)
+        square = torch.fft.rfft(response, padded).square()
+        adjoint = torch.fft.irfft(torch.fft.rfft(gradient.double(), padded) * square.conj(), padded)
+        return adjoint[..., 1 : length + 1].to(gradient.dtype)
 
 
 def _first_terms(denominator: Float[Tensor, "H M"]) -> Float[Tensor, "H M"]:
