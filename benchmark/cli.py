@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -44,9 +45,12 @@ def parse(kind: type[Options], arguments: list[str], program: str, default: Any 
 
 
 def _refuse_unknown_flags(kind: type, arguments: list[str], extra: dict[str, Any]) -> None:
+    with warnings.catch_warnings():  # deprecated, yet the only way to ask for the names of all flags
+        warnings.simplefilter("ignore", DeprecationWarning)
+        parser = tyro.extras.get_parser(kind, **extra)
     known = [
         option.replace("_", "-")
-        for action in tyro.extras.get_parser(kind, **extra)._actions
+        for action in parser._actions
         for option in action.option_strings
         if option.startswith("--")
     ]

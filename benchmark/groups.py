@@ -17,7 +17,7 @@ class Group:
 
     env: str
     preset: str
-    budget: dict[str, float | None]
+    budget: dict[str, float | int | None]
     dataset_digest: str
     dataset_episodes: dict[str, int]
     scored_episodes: int

@@ -63,8 +63,8 @@ class RunRecord:
     state_bytes: int
     """Recurrent state of one episode."""
     metrics: dict[str, float | None]
-    cost: dict[str, float | None]
-    spent: dict[str, float | str | None]
+    cost: dict[str, float | int | None]
+    spent: dict[str, float | int | str | None]
     device: str
     versions: dict[str, str]
     git: dict[str, str | bool]

@@ -25,7 +25,7 @@ from benchmark.loader import BatchMaker, Schedule, prefetched
 from benchmark.open_loop import generation_error
 from benchmark.progress import ProgressLine
 
-Curve = list[dict[str, float]]
+Curve = list[dict[str, float | int]]
 
 
 def seed_of(*parts: int) -> int:
@@ -134,7 +134,7 @@ class Trainer:
         self._metrics.append({**metrics, "loss": loss, "gradient_norm": norm.detach()})
 
     def backward(self, batch: Batch, noise: Noise) -> tuple[Tensor, dict[str, Tensor]]:
-        """Adds the gradient of a batch, part by part, and carries the state on. Returns the batch's loss and metrics."""
+        """Adds the gradient of a batch, part by part, and carries the state on. Returns loss and metrics."""
         part = self.training.batch_size // self.training.accumulate
         after: list[State] = []
         seen: list[dict[str, Tensor]] = []
