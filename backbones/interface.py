@@ -155,7 +155,7 @@ class Prediction:
 def as_float(observation: Shaped[Tensor, "B T *obs"]) -> Float[Tensor, "B T *obs"]:
     """Images to [0, 1]; vectors unchanged. Raises ``ValueError`` for any other type of number."""
     if observation.dtype == torch.uint8:
-        return observation.float() / 255
+        return observation.float().div_(255)
     if not observation.is_floating_point():
         raise ValueError(f"observations are {observation.dtype}; allowed: uint8 for images, float32 for vectors")
     return observation

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from backbones.interface import ImageSpec, VectorSpec
-from backbones.parts.layers import ChannelNorm, cut_normal_, head, hidden_layer, output_layer, uniform_
+from backbones.parts.layers import NORM_EPSILON, ChannelNorm, cut_normal_, head, hidden_layer, output_layer, uniform_
 
 SMALLEST_GRID = 4
 """The encoder halves the image while its sides stay even and no shorter than this."""
@@ -104,7 +105,10 @@ class CNNDecoder(nn.Module):
             cut_normal_(convolution.weight)
             stages += [convolution, ChannelNorm(outputs), nn.SiLU()]
         last = nn.ConvTranspose2d(channels[-2], channels[-1], kernel_size=4, stride=2, padding=1)
-        self.layers = nn.Sequential(*stages, _as_output(last))
+        assert last.bias is not None
+        uniform_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*stages, last)
 
     def forward(self, features: Float[Tensor, "N F"]) -> Float[Tensor, "N C height width"]:
         grid = self.inputs(features).unflatten(1, self.grid).permute(0, 3, 1, 2)
@@ -119,28 +123,33 @@ class PatchEncoder(Encoder):
         rows, columns = _patches(spec, config)
         self.convolution = nn.Conv2d(spec.channels, config.depth, config.patch, stride=config.patch, bias=False)
         cut_normal_(self.convolution.weight)
-        self.norm = ChannelNorm(config.depth)
+        self.norm = nn.LayerNorm(config.depth, eps=NORM_EPSILON)
         self.size = rows * columns * config.depth
 
     def forward(self, image: Float[Tensor, "N C height width"]) -> Float[Tensor, "N E"]:
-        image = (image - 0.5).contiguous(memory_format=torch.channels_last)
-        return nn.functional.silu(self.norm(self.convolution(image))).permute(0, 2, 3, 1).flatten(1)
+        weight = self.convolution.weight
+        # 0.5 is subtracted from every pixel by way of the bias.
+        patches = nn.functional.conv2d(image, weight, -0.5 * weight.sum((1, 2, 3)), stride=self.convolution.stride)
+        return nn.functional.silu(self.norm(patches.permute(0, 2, 3, 1))).flatten(1)
 
 
 class PatchDecoder(nn.Module):
-    """Linear layer to a grid of patches, LayerNorm, SiLU, one transposed convolution; 0.5 is added."""
+    """Linear layer to a grid of patches, LayerNorm, SiLU, one linear layer for every patch; 0.5 is added."""
 
     def __init__(self, spec: ImageSpec, config: CoderConfig, features: int) -> None:
         super().__init__()
+        self.patch = config.patch
         self.grid = (*_patches(spec, config), config.depth)
         self.inputs = output_layer(features, self.grid[0] * self.grid[1] * self.grid[2])
-        self.norm = ChannelNorm(config.depth)
-        last = nn.ConvTranspose2d(config.depth, spec.channels, config.patch, stride=config.patch)
-        self.convolution = _as_output(last)
+        self.norm = nn.LayerNorm(config.depth, eps=NORM_EPSILON)
+        self.linear = nn.Linear(config.depth, spec.channels * config.patch**2)
+        # As the convolution that it is: its fans count the patch's area on either side.
+        uniform_(self.linear.weight, (spec.channels + config.depth) * config.patch**2)
+        nn.init.constant_(self.linear.bias, 0.5)
 
     def forward(self, features: Float[Tensor, "N F"]) -> Float[Tensor, "N C height width"]:
-        grid = self.inputs(features).unflatten(1, self.grid).permute(0, 3, 1, 2)
-        return self.convolution(nn.functional.silu(self.norm(grid))).contiguous() + 0.5
+        grid = nn.functional.silu(self.norm(self.inputs(features).unflatten(1, self.grid)))
+        return rearrange(self.linear(grid), "n i j (c p q) -> n c (i p) (j q)", p=self.patch, q=self.patch)
 
 
 class VectorEncoder(Encoder):
@@ -174,14 +183,6 @@ def map_frames(
     else:
         results = [function(*piece) for piece in pieces]
     return torch.cat(results).unflatten(0, (rows, time))
-
-
-def _as_output(layer: nn.ConvTranspose2d) -> nn.ConvTranspose2d:
-    """The layer with the weights of one that gives an image."""
-    assert layer.bias is not None
-    uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _channels(spec: ImageSpec, config: CoderConfig) -> list[int]:

@@ -62,7 +62,7 @@ class CategoricalLatents:
     ) -> Float[Tensor, "*batch"]:
         """KL[posterior || prior] in nats, summed over the variables. Arguments are logits."""
         q, p = self.probabilities(posterior), self.probabilities(prior)
-        return (q * (q.log() - p.log())).sum((-2, -1))
+        return _divergence(q, _log(q), _log(p))
 
     def balanced_divergence(
         self,
@@ -77,12 +77,23 @@ class CategoricalLatents:
         The loss is ``dynamics * KL[sg(q) || p] + representation * KL[q || sg(p)]`` (S4WM equation 9), each cut below
         at ``free_nats`` (DreamerV3; the S4WM paper has none).
         """
-        moves_prior = self.divergence(posterior.detach(), prior)
-        moves_posterior = self.divergence(posterior, prior.detach())
+        q, p = self.probabilities(posterior), self.probabilities(prior)
+        log_q, log_p = _log(q), _log(p)
+        moves_prior = _divergence(q.detach(), log_q.detach(), log_p)
+        moves_posterior = _divergence(q, log_q, log_p.detach())
         value = moves_prior.detach()
         if free_nats:
             moves_prior, moves_posterior = moves_prior.clamp(min=free_nats), moves_posterior.clamp(min=free_nats)
         return dynamics * moves_prior + representation * moves_posterior, value
+
+
+def _divergence(q: Tensor, log_q: Tensor, log_p: Tensor) -> Tensor:
+    return (q * (log_q - log_p)).sum((-2, -1))
+
+
+def _log(probability: Tensor) -> Tensor:
+    """Without unimix a probability may underflow to zero."""
+    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
 
 
 def uniforms(shape: tuple[int, ...], noise: Noise, device: torch.device) -> Float[Tensor, "B T ..."] | None:

@@ -24,9 +24,9 @@ def cut_normal_(weight: Tensor) -> None:
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 
-def uniform_(weight: Tensor) -> None:
-    """Fill a weight of a linear or convolution layer for an output layer."""
-    limit = math.sqrt(3 * 2 / _fans(weight))
+def uniform_(weight: Tensor, fans: int | None = None) -> None:
+    """Fill a weight of a linear or convolution layer for an output layer. ``fans`` is fan in plus fan out."""
+    limit = math.sqrt(3 * 2 / (fans or _fans(weight)))
     nn.init.uniform_(weight, -limit, limit)
 
 

@@ -63,7 +63,7 @@ def test_a_grey_image_is_the_zero_of_the_encoder() -> None:
     """0.5 is subtracted before the first convolution: grey gives zeros, which LayerNorm and SiLU keep."""
     for kind in ("cnn", "patch"):
         encoder = build_encoder(CoderConfig(kind=kind, depth=4), ImageSpec(16, 16))
-        assert encoder(torch.full((1, 3, 16, 16), 0.5)).abs().max() == 0
+        assert encoder(torch.full((1, 3, 16, 16), 0.5)).abs().max() < 1e-5
 
 
 def test_channel_norm_normalises_each_pixel() -> None:
