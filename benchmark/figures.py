@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy import stats
 
 from benchmark import groups as grouping
@@ -79,7 +80,7 @@ def error_by_step(one: Group) -> Figure | None:
         logs = np.log(np.maximum(errors, 1e-8))
         middle = logs.mean(0)
         look = style(name, names)
-        line = look.line() if len(errors) > 1 else look.line() | {"linestyle": ":"}
+        line = look.line() if len(errors) > 1 else look.line() | {"linestyle": (0, (4, 2)), "markerfacecolor": "white"}
         axes.plot(
             steps - first, np.exp(middle), marker=look.marker, markevery=max(1, len(steps) // 6), label=name, **line
         )
@@ -91,7 +92,8 @@ def error_by_step(one: Group) -> Figure | None:
         ends.append((float(np.exp(middle[-1])), name))
     for name, run in sorted(one.beside.items()):
         steps, errors = curves([run], "generation")
-        axes.plot(steps - first, np.maximum(errors[0], 1e-8), label=name, **BASELINE.line())
+        axes.plot(steps - first, np.maximum(errors[0], 1e-8), **BASELINE.line())
+        axes.annotate(name, (0, errors[0][0]), fontsize=7, va="bottom", xytext=(2, 2), textcoords="offset points")
         ends.append((float(errors[0][-1]), name))
     axes.set_yscale("log")
     axes.set_xlabel(f"Imagined step (context of {first} frames ends at 0)")
@@ -175,14 +177,26 @@ def quality_against_cost(one: Group) -> Figure | None:
             )
         for name, found in grouping.cells(one, METRICS[HEADLINE]).intervals.items():
             if name in one.beside:
-                axes.axhline(found.value, label=name, **BASELINE.line())
-        axes.set_xscale("log")
+                axes.axhline(found.value, **BASELINE.line())
+                axes.annotate(name, (0.01, found.value), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
         axes.set_yscale("log")
-        axes.margins(x=0.25)
+        plain_log_axis(axes)
         axes.set_xlabel(f"{label} ({one_device(one)})", fontsize=8)
     both[0].set_ylabel("Generation MSE (95 % interval)")
     figure.suptitle(f"{one.env}: quality against cost ({budget_words(one)})", fontsize=9)
     return figure
+
+
+def plain_log_axis(axes: Axes) -> None:
+    """A logarithmic x axis over at least a factor of four, with ticks at 1, 2, 5 in plain numbers."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    middle, half = np.sqrt(low * high), max(np.sqrt(high / low) * 1.15, 2.0)
+    axes.set_xlim(middle / half, middle * half)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.tick_params(axis="x", labelsize=7)
 
 
 def one_device(one: Group) -> str:
@@ -217,8 +231,7 @@ def speed_and_memory(one: Group) -> Figure | None:
                 axes.plot(np.median(known), place, look.marker or "o", color=look.color)
         row[-1].plot(one.runs[name][0].record.state_bytes, place, look.marker or "o", color=look.color)
     for axes, label in zip(row, [*panels.values(), "State bytes per episode"], strict=True):
-        axes.set_xscale("log")
-        axes.margins(x=0.3)
+        plain_log_axis(axes)
         axes.set_xlabel(label, fontsize=8)
     row[0].set_yticks(
         range(len(names)), [f"{n}  (MSE {quality[n].value:.3g})" if n in quality else n for n in names], fontsize=8

@@ -27,7 +27,7 @@ class Group:
 
     @property
     def key(self) -> str:
-        limits = "-".join(f"{value:g}-{name}" for name, value in self.budget.items() if value is not None)
+        limits = "-".join(f"{value}-{name}" for name, value in self.budget.items() if value is not None)
         data = f"{self.dataset_digest[:8]}-test{self.scored_episodes}"
         return f"{self.env}-{self.preset or 'imported'}-{limits or 'no-budget'}-{data}"
 

@@ -55,7 +55,7 @@ def cell_text(found: Interval | None, metric: Metric) -> str:
 
 
 def budget_words(one: Group) -> str:
-    limits = [f"{value:,g} {name}" for name, value in one.budget.items() if value is not None]
+    limits = [f"{value:,} {name}" for name, value in one.budget.items() if value is not None]
     if not limits:
         return "models trained elsewhere"
     return f"preset `{one.preset}`, budget " + " or ".join(limits)

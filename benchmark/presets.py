@@ -42,7 +42,7 @@ def quickstart(env: envs.EnvSpec) -> Preset:
     return Preset(
         model="small",
         data=DataConfig(env=env.name, episodes="train=20000,val=64,test=500"),
-        budget=Budget(frames=1_600_000),
+        budget=Budget(frames=1_000_000),
         train=TrainConfig(validations=10, validation_episodes=64),
         score=ScoreConfig(batch_size=50, sample_episodes=100),
     )
