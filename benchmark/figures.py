@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
 from benchmark import groups as grouping
@@ -22,6 +22,7 @@ from benchmark.groups import Group
 from benchmark.leaderboard import budget_words
 from benchmark.metrics import HEADLINE, METRICS
 from benchmark.palette import BASELINE, style
+from benchmark.statistics import Interval
 
 LOOK: Any = {
     "font.size": 9,
@@ -151,49 +152,64 @@ def filmstrip(one: Group) -> Figure | None:
 
 
 def quality_against_cost(one: Group) -> Figure | None:
-    """Generation MSE against training seconds and against imagined frames per second."""
-    intervals = {n: i for n, i in grouping.cells(one, METRICS[HEADLINE]).intervals.items() if n in one.runs}
-    if not intervals:
+    """Generation MSE against training seconds, against imagination speed, and (validation) against frames seen."""
+    every = grouping.cells(one, METRICS[HEADLINE]).intervals
+    names = [name for name in complete(one) if name in every]
+    if not names:
         return None
-    figure, both = plt.subplots(1, 2, figsize=(8.2, 3.6), sharey=True)
-    columns = (
-        ("train_seconds", "spent", "Training seconds"),
-        ("imagine_frames_per_second", "cost", "Imagined frames per second"),
-    )
-    for axes, (key, where, label) in zip(both, columns, strict=True):
-        for name, found in intervals.items():
-            values = [getattr(run.record, where).get(key) for run in one.runs[name]]
-            known = [float(value) for value in values if value]
-            if not known:
-                continue
-            look = style(name, complete(one))
-            middle = float(np.median(known))
-            spread_y = [[found.value - found.low], [found.high - found.value]]
-            spread_x = [[middle - min(known)], [max(known) - middle]]
-            point = {"fmt": look.marker or "o", "color": look.color, "ms": 7, "lw": 1.2}
-            axes.errorbar(middle, found.value, yerr=spread_y, xerr=spread_x, **point)
-            axes.annotate(
-                name, (middle, found.value), textcoords="offset points", xytext=(7, 5), fontsize=8, color="#222222"
-            )
-        for name, found in grouping.cells(one, METRICS[HEADLINE]).intervals.items():
+    figure, panels = plt.subplots(1, 3, figsize=(11.5, 3.6), sharey=True)
+    _quality_points(panels[0], one, names, every, "spent", "train_seconds")
+    panels[0].set_xlabel(f"Training seconds ({one_device(one)})", fontsize=7)
+    _quality_points(panels[1], one, names, every, "cost", "imagine_frames_per_second")
+    panels[1].set_xlabel(f"Imagined frames per second ({one_device(one)})", fontsize=7)
+    for name in names:
+        look = style(name, names)
+        for run in one.runs[name]:
+            curve = run.table(record.CURVE)
+            if "validation" in curve:
+                known = curve[curve["validation"].notna()]
+                panels[2].plot(known["frames"], known["validation"], marker=look.marker, ms=3, lw=1, **look.line())
+    panels[2].set_xlabel("Training frames (validation error, a line a seed)", fontsize=7)
+    panels[2].xaxis.set_major_locator(MaxNLocator(4))
+    panels[2].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    panels[2].tick_params(axis="x", labelsize=7)
+    for axes in panels:
+        axes.set_yscale("log")
+        for name, found in every.items():
             if name in one.beside:
                 axes.axhline(found.value, **BASELINE.line())
                 axes.annotate(name, (0.01, found.value), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
-        axes.set_yscale("log")
-        plain_log_axis(axes)
-        axes.set_xlabel(f"{label} ({one_device(one)})", fontsize=8)
-    both[0].set_ylabel("Generation MSE (95 % interval)")
+    panels[0].set_ylabel("Generation MSE (95 % interval)")
     figure.suptitle(f"{one.env}: quality against cost ({budget_words(one)})", fontsize=9)
     return figure
 
 
+def _quality_points(axes: Axes, one: Group, names: list[str], every: dict[str, Interval], where: str, key: str) -> None:
+    for name in names:
+        found, look = every[name], style(name, names)
+        values = [getattr(run.record, where).get(key) for run in one.runs[name]]
+        known = [float(value) for value in values if value]
+        if not known:
+            continue
+        middle = float(np.median(known))
+        spread_y = [[found.value - found.low], [found.high - found.value]]
+        spread_x = [[middle - min(known)], [max(known) - middle]]
+        point = {"fmt": look.marker or "o", "color": look.color, "ms": 7, "lw": 1.2}
+        axes.errorbar(middle, found.value, yerr=spread_y, xerr=spread_x, **point)
+        label = {"textcoords": "offset points", "xytext": (7, 5), "fontsize": 8, "color": "#222222"}
+        axes.annotate(name, (middle, found.value), **label)
+    plain_log_axis(axes)
+
+
 def plain_log_axis(axes: Axes) -> None:
-    """A logarithmic x axis over at least a factor of four, with ticks at 1, 2, 5 in plain numbers."""
+    """A logarithmic x axis over at least a factor of nine, with ticks at 1, 2, 5 in plain numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    middle, half = np.sqrt(low * high), max(np.sqrt(high / low) * 1.15, 2.0)
+    middle, half = np.sqrt(low * high), max(np.sqrt(high / low) * 1.15, 3.0)
     axes.set_xlim(middle / half, middle * half)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    decades = 10.0 ** np.arange(np.floor(np.log10(middle / half)), np.log10(middle * half) + 1)
+    ticks = [tick for tick in np.outer(decades, (1, 2, 5)).ravel() if middle / half <= tick <= middle * half]
+    axes.xaxis.set_major_locator(FixedLocator(ticks if len(ticks) <= 4 else ticks[:: -(-len(ticks) // 4)]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.tick_params(axis="x", labelsize=7)

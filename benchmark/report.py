@@ -69,10 +69,17 @@ def rebuild(results: Path) -> None:
         if old.name not in texts:
             old.unlink()
     pictures = make_folder(results / "figures")
-    for some in by_env.values():
-        for one in some:
-            for name, data in figures.all_figures(one).items():
-                atomic_write(pictures / f"{one.key}-{name}.png", data)
+    drawn = {
+        f"{one.key}-{name}.png": data
+        for some in by_env.values()
+        for one in some
+        for name, data in figures.all_figures(one).items()
+    }
+    for name, data in drawn.items():
+        atomic_write(pictures / name, data)
+    for old in pictures.glob("*.png"):
+        if old.name not in drawn:
+            old.unlink()
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
 
