@@ -24,7 +24,7 @@ _ARRIVED = 0.3
 """Cells."""
 
 
-def shortest_path(cells: UInt8[np.ndarray, "n n"], start: Cell, goal: Cell) -> list[Cell]:
+def shortest_path(cells: UInt8[np.ndarray, "rows columns"], start: Cell, goal: Cell) -> list[Cell]:
     """Cells ``(x, y)`` from the one after ``start`` to ``goal``, by breadth-first search; empty if there is no way."""
     before: dict[Cell, Cell] = {goal: goal}
     queue = deque([goal])

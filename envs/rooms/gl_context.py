@@ -6,6 +6,7 @@ make one; every MuJoCo renderer shares the first.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 from typing import Any
@@ -44,6 +45,7 @@ def open_context(backend: str) -> None:
     except Exception as error:  # each library fails in its own way: ImportError, AttributeError, GLError, ...
         raise GLUnavailableError(f"OpenGL backend {backend!r} does not start ({error}); {INSTALL_HINT}") from error
     _context, _backend = made, backend
+    atexit.register(made.free)  # while the libraries that it needs are still there
 
 
 def ensure_context() -> str:

@@ -13,7 +13,7 @@ two_rooms               four_rooms                  ten_rooms
                         +-----------+-----------+   +-----+-----+-----+-----+-----+
 ```
 
-Walls are one cell thick and doors 1.1 m wide. So a line of sight through a door stays within 29 degrees of its axis,
+Walls are one cell thick and doors 1 m wide. So a line of sight through a door stays within 27 degrees of its axis,
 and consecutive doors are perpendicular or shifted so far that none passes two doors: from inside a room its
 neighbours can be seen in part, rooms behind them never. (Tested by rendering.)
 
@@ -32,7 +32,7 @@ from jaxtyping import Float32, Int64
 CELL = 2.0
 """Metres, as in Memory Maze: a wall texture spans one cell."""
 WALL_HEIGHT = 1.5
-DOOR_WIDTH = 1.1
+DOOR_WIDTH = 1.0
 EAST, NORTH, WEST, SOUTH = range(4)
 JAMB, FLOOR = -1, -2
 """Values of ``Layout.face_side`` for faces that belong to no side of a room."""
@@ -53,7 +53,8 @@ class Rectangle:
 
     def contains(self, x: float, y: float, margin: float = 0.0) -> bool:
         """Is ``(x, y)`` inside, at least ``margin`` from every edge?"""
-        return self.left + margin <= x <= self.right - margin and self.bottom + margin <= y <= self.top - margin
+        across = self.left + margin <= x <= self.right - margin
+        return bool(across and self.bottom + margin <= y <= self.top - margin)
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ def _layout(name: str, cells: tuple[int, int], rooms: list[tuple[int, int, int]]
     return Layout(name, cells, places, tuple(made))
 
 
-# The nearest that a door of 1.1 m may come to a corner with room for the walker; see the sight lines above.
-_NEAR, _FAR = 0.475, 2.525
+# The nearest that a door may come to a corner with room for the walker; see the sight lines above.
+_NEAR, _FAR = 0.45, 2.55
 
 LAYOUTS = {
     layout.name: layout

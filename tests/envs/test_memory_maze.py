@@ -1,0 +1,164 @@
+"""Memory Maze through our interface, against Memory Maze itself (run in a process of its own)."""
+
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco", reason="Memory Maze needs the mujoco extra")
+pytest.importorskip("memory_maze.tasks" if "gym" in sys.modules else "labmaze", reason="needs the mujoco extra")
+
+import envs
+from envs.memory_maze.environment import MemoryMazeEnv
+from envs.memory_maze.frames import observations, render
+from envs.memory_maze.upstream import load_tasks
+from envs.memory_maze.walk import policy, shortest_path
+from envs.rooms.gl_context import GLUnavailableError, ensure_context
+from envs.rooms.probe import psnr
+
+pytestmark = pytest.mark.mujoco
+SEED, STEPS = 4, 400
+"""A maze in which the policy touches its target within so many steps."""
+
+UPSTREAM = textwrap.dedent(
+    """
+    import sys
+    import gymnasium, numpy as np
+    for part in ("", ".envs", ".envs.registration"):
+        sys.modules["gym" + part] = sys.modules["gymnasium" + part]
+    from memory_maze import tasks
+    seed, actions, out = int(sys.argv[1]), np.load(sys.argv[2]), sys.argv[3]
+    env = tasks.memory_maze_9x9(seed=seed, global_observables=True)
+    inner = env
+    while hasattr(inner, "env"):
+        inner = inner.env
+    steps = [env.reset()]
+    qpos = [inner.physics.data.qpos.copy()]
+    names = ("image", "agent_pos", "agent_dir", "targets_pos", "targets_vec", "maze_layout")
+    seen = {name: [np.array(steps[0].observation[name])] for name in names}
+    reward = [0.0]
+    for action in actions:
+        step = env.step(action)
+        qpos.append(inner.physics.data.qpos.copy())
+        reward.append(step.reward)
+        for name in names:
+            seen[name].append(np.array(step.observation[name]))
+    np.savez(out, qpos=qpos, reward=reward, **seen)
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def backend():
+    try:
+        return ensure_context()
+    except GLUnavailableError as error:
+        pytest.skip(f"upstream cannot run without OpenGL: {error}")
+
+
+@pytest.fixture(scope="module")
+def ours(backend):
+    """A walk in our environment, drawn by MuJoCo: frames, joint positions, rewards, observations, actions."""
+    world = MemoryMazeEnv(9, renderer="mujoco")
+    frame, info = world.reset(seed=SEED)
+    walk = {"frames": [frame], "qpos": [world.data.qpos.copy()], "reward": [0.0], "info": [info], "actions": []}
+    for action in itertools.islice(policy(world, np.random.default_rng(SEED)), STEPS):
+        frame, reward, *_, info = world.step(action)
+        walk["frames"].append(frame)
+        walk["qpos"].append(world.data.qpos.copy())
+        walk["reward"].append(reward)
+        walk["info"].append(info)
+        walk["actions"].append(action)
+    return walk
+
+
+@pytest.fixture(scope="module")
+def upstream(ours, backend, tmp_path_factory):
+    """The same actions in Memory Maze itself."""
+    folder = tmp_path_factory.mktemp("upstream")
+    np.save(folder / "actions.npy", np.array(ours["actions"]))
+    command = [sys.executable, "-c", UPSTREAM, str(SEED), str(folder / "actions.npy"), str(folder / "out.npz")]
+    environment = os.environ | {"MUJOCO_GL": backend, "PYOPENGL_PLATFORM": backend}
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    return np.load(folder / "out.npz")
+
+
+def test_stepping_is_bit_identical_with_upstream(ours, upstream):
+    assert len(ours["qpos"]) == STEPS + 1
+    assert np.array_equal(np.array(ours["qpos"]), upstream["qpos"])
+    assert np.array_equal(ours["reward"], upstream["reward"])
+    assert sum(ours["reward"]) > 0, "the walk should touch a target, or rewards are not tested"
+
+
+def test_mujoco_frames_are_upstreams_to_the_pixel(ours, upstream):
+    assert np.array_equal(np.array(ours["frames"]), upstream["image"])
+
+
+def test_observations_are_upstreams(ours, upstream):
+    for name in ("agent_pos", "agent_dir", "targets_pos", "targets_vec"):
+        mine = np.stack([info[name] for info in ours["info"]])
+        assert np.allclose(mine, upstream[name], atol=1e-4), name
+    assert np.array_equal(ours["info"][0]["maze_layout"], upstream["maze_layout"][0])
+
+
+def test_analytic_frames_are_close(ours):
+    env = envs.spec("memory_maze_9x9")
+    (episode,) = envs.simulate(env, [(SEED, SEED)])
+    assert episode.previous_action[1 : STEPS + 1].tolist() == ours["actions"]
+    assert np.flatnonzero(episode.state["touched"][: STEPS + 1]).tolist() == np.flatnonzero(ours["reward"]).tolist()
+    frames = envs.render(env, episode)[: STEPS + 1]
+    assert psnr(frames, np.array(ours["frames"])) > 47
+    found = observations(episode)
+    assert np.allclose(found["targets_vec"][:5], [info["targets_vec"] for info in ours["info"][:5]], atol=1e-4)
+    assert found["maze_layout"].shape == (9, 9)
+    part = type(episode)(
+        state={key: value[7:11] for key, value in episode.state.items()},
+        previous_action=episode.previous_action[7:11],
+        reward=episode.reward[7:11],
+        scene=episode.scene,
+    )
+    assert np.array_equal(render(part), frames[7:11])
+
+
+def test_gym_is_not_left_behind():
+    before = os.environ.get("MUJOCO_GL")
+    assert load_tasks().memory_maze_15x15
+    assert "gym" not in sys.modules or sys.modules["gym"].__name__ == "gym"
+    assert os.environ.get("MUJOCO_GL") == before
+
+
+def test_stepping_equals_simulation():
+    env = envs.spec("memory_maze_9x9")
+    world = envs.make(env.name)
+    world.reset(seed=3)
+    poses = [world.pose]
+    for action in itertools.islice(policy(world, np.random.default_rng(5)), 30):
+        world.step(action)
+        poses.append(world.pose)
+    (episode,) = envs.simulate(env, [(3, 5)])
+    assert np.array_equal(np.stack(poses), episode.state["pose"][:31])
+
+
+def test_shortest_path():
+    cells = np.array([[1, 1, 1], [0, 0, 1], [1, 1, 1]], np.uint8)
+    assert shortest_path(cells, (0, 0), (0, 2)) == [(1, 0), (2, 0), (2, 1), (2, 2), (1, 2), (0, 2)]
+    assert shortest_path(cells, (1, 0), (1, 0)) == []
+    walled = np.array([[1, 0, 1]], np.uint8)
+    assert shortest_path(walled, (0, 0), (2, 0)) == []
+
+
+@pytest.mark.parametrize("name", ["memory_maze_10x10", "memory_maze_9x11"])
+def test_sizes_that_do_not_exist_are_refused(name):
+    with pytest.raises(ValueError, match="memory_maze_9x9, "):
+        envs.spec(name)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="size 10.*9, 11, 13, 15"):
+        MemoryMazeEnv(10)
+    with pytest.raises(ValueError, match="pov.*analytic, mujoco"):
+        MemoryMazeEnv(9, renderer="pov")
