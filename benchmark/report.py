@@ -14,12 +14,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from benchmark import figures, leaderboard, metrics, record
+from benchmark import figures, leaderboard, metrics, readme, record
 from benchmark import groups as grouping
 from benchmark.cli import parse
 from benchmark.errors import UserError, command
 from benchmark.files import atomic_write, make_folder
 from benchmark.groups import Group
+
+README = Path(__file__).parent.parent / "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +82,18 @@ def rebuild(results: Path) -> None:
     for old in pictures.glob("*.png"):
         if old.name not in drawn:
             old.unlink()
+    if (text := _readme(results, by_env)) is not None:
+        atomic_write(README, text.encode())
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
+
+
+def _readme(results: Path, by_env: dict[str, list[Group]]) -> str | None:
+    """What README.md should say, if these are the results it shows."""
+    shown = readme.quickstart_group(by_env)
+    if shown is None or results.resolve() != README.parent / "results" or not README.is_file():
+        return None
+    return readme.with_block(README.read_text(), shown, results)
 
 
 def check(results: Path) -> None:
@@ -91,6 +103,8 @@ def check(results: Path) -> None:
         path = results / "leaderboards" / name
         if not path.is_file() or path.read_text() != text:
             raise UserError(f"{path} is not what the records say; run: python -m benchmark.report --results {results}")
+    if _readme(results, by_env) not in (None, README.read_text() if README.is_file() else None):
+        raise UserError(f"{README} does not show what the records say; run: python -m benchmark.report")
     for some in by_env.values():
         for one in some:
             for name in ("error_by_step", "quality_against_cost"):
