@@ -206,7 +206,7 @@ def test_plans_that_do_not_fit_are_drawn_again(monkeypatch):
 def test_unpadded_lengths_are_as_simulated_before(keys, context, query):
     # Means over random orders from the study of the script (context), and of our own count without the way back from
     # the last door (query, 3 steps less than there).
-    env, episodes = simulate(keys, 1000)
+    env, episodes = simulate(keys, 400)
     ends = np.array([(e.facts["context_end"], e.facts["query_end"] - env.context_length) for e in episodes])
     assert abs(ends.mean(0) - (context, query)).max() < 0.02 * query
     assert (ends.max(0) <= (env.context_length, env.query_length)).all()

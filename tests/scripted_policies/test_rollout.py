@@ -5,7 +5,6 @@ import pytest
 
 import envs
 from envs.episode import episode_seeds
-from envs.tiles import FRAME_SHAPE
 from scripted_policies.rollout import roll_out
 
 
@@ -43,6 +42,6 @@ def test_they_are_equal_with_options():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in envs.names() if envs.spec(name).image_shape == FRAME_SHAPE])
+@pytest.mark.parametrize("name", [name for name in envs.names() if envs.tile_atlas(envs.spec(name)) is not None])
 def test_200_episodes_are_equal(name):
     compare(name, 200)
