@@ -121,20 +121,6 @@ def with_agent(content: Any, direction: Any) -> Any:
     return content + len(CONTENTS) * (1 + direction)
 
 
-@cache
-def _atlas() -> UInt8[np.ndarray, "tiles 8 8 3"]:
-    agents = (None, 0, 1, 2, 3)
-    drawn = [
-        Grid.render_tile(make_object(content), agent, False, TILE)
-        for agent in agents
-        for content in range(len(CONTENTS))
-    ]
-    # MiniGrid assigns its float tiles to a uint8 image, which drops the fraction. So does this.
-    atlas = np.stack(drawn).astype(np.uint8)
-    atlas.flags.writeable = False
-    return atlas
-
-
 def check_atlas(atlas: UInt8[np.ndarray, "tiles 8 8 3"]) -> None:
     """``ValueError`` if this is not the published atlas."""
     found = hashlib.sha256(atlas.tobytes()).hexdigest()
@@ -147,9 +133,17 @@ def check_atlas(atlas: UInt8[np.ndarray, "tiles 8 8 3"]) -> None:
 
 
 @cache
-def _checked_atlas() -> UInt8[np.ndarray, "tiles 8 8 3"]:
-    atlas = _atlas()
+def _atlas() -> UInt8[np.ndarray, "tiles 8 8 3"]:
+    agents = (None, 0, 1, 2, 3)
+    drawn = [
+        Grid.render_tile(make_object(content), agent, False, TILE)
+        for agent in agents
+        for content in range(len(CONTENTS))
+    ]
+    # MiniGrid assigns its float tiles to a uint8 image, which drops the fraction. So does this.
+    atlas = np.stack(drawn).astype(np.uint8)
     check_atlas(atlas)
+    atlas.flags.writeable = False
     return atlas
 
 
@@ -164,20 +158,21 @@ def tile_atlas(env: EnvSpec) -> UInt8[np.ndarray, "tiles 8 8 3"]:
             f"{env.name} has frames of {env.image_shape} that are not made of tiles; only environments with frames of "
             f"{FRAME_SHAPE} have an atlas"
         )
-    return _checked_atlas()
+    return _atlas()
 
 
 def render_tiles(
     atlas: UInt8[np.ndarray, "tiles 8 8 3"], tiles: UInt8[np.ndarray, "T 25"]
 ) -> UInt8[np.ndarray, "T 40 40 3"]:
     """Frames from tile ids, by gathering rows of pixels."""
+    assert tiles.max(initial=0) < len(atlas), "tile ids of another atlas"
     rows = np.ascontiguousarray(atlas).reshape(-1).view(f"V{TILE * 3}")  # row r of tile i at TILE * i + r
     frames = np.empty((len(tiles), VIEW, TILE, VIEW), rows.dtype)
     first = tiles.reshape(len(tiles), VIEW, 1, VIEW).astype(np.intp) * TILE
     below = np.arange(TILE)[:, None]
     for start in range(0, len(tiles), FRAMES_AT_ONCE):
         piece = slice(start, start + FRAMES_AT_ONCE)
-        # "clip" only because it lets numpy write to `out` without a copy in between.
+        # No index is out of range; "clip" numpy write to `out` without a copy in between.
         np.take(rows, first[piece] + below, out=frames[piece], mode="clip")
     return frames.view(np.uint8).reshape(len(tiles), *FRAME_SHAPE)
 

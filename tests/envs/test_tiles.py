@@ -1,5 +1,7 @@
 """Frames gathered from the atlas are MiniGrid's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from minigrid.core.grid import Grid
@@ -65,6 +67,18 @@ def test_another_atlas_is_refused():
     other[0, 0, 0, 0] += 1
     with pytest.raises(ValueError, match=r"draws other tiles .* Install .* constraints\.txt"):
         tiles.check_atlas(other)
+
+
+def test_an_environment_without_tiles_has_no_atlas():
+    solid = replace(ENV, name="four_rooms", image_shape=(64, 64, 3))
+    with pytest.raises(ValueError, match="four_rooms has frames of .* not made of tiles"):
+        tiles.tile_atlas(solid)
+
+
+def test_ids_of_another_atlas_are_noticed():
+    atlas = tiles.tile_atlas(ENV)
+    with pytest.raises(AssertionError, match="another atlas"):
+        render_tiles(atlas, np.full((1, 25), len(atlas), np.uint8))
 
 
 def test_the_fingerprint_is_that_of_the_atlas():
