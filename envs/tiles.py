@@ -172,7 +172,7 @@ def render_tiles(
     below = np.arange(TILE)[:, None]
     for start in range(0, len(tiles), FRAMES_AT_ONCE):
         piece = slice(start, start + FRAMES_AT_ONCE)
-        # No index is out of range; "clip" numpy write to `out` without a copy in between.
+        # No index is out of range; "clip" lets numpy write to `out` directly.
         np.take(rows, first[piece] + below, out=frames[piece], mode="clip")
     return frames.view(np.uint8).reshape(len(tiles), *FRAME_SHAPE)
 
