@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import torch
 
 from backbones.interface import ImageSpec
 from benchmark.dataset import Dataset
+from benchmark.watchers import watchers_of
 
 MEAN_FRAME_EPISODES = 2000
 """Training episodes that the mean frame is taken over, at most."""
@@ -42,6 +44,7 @@ def baseline_tables(dataset: Dataset, count: int) -> Iterator[tuple[str, pd.Data
     mean_frames = mean_query_frames(dataset)
     rate = train_reward_rate(dataset) if world.has_reward else 0.0
     errors: dict[str, list[np.ndarray]] = {"copy_last_frame": [], "mean_frame": []}
+    watchers = watchers_of(dataset, "test", range(count))
     rewards = []
     for index in range(count):
         trajectory = dataset.trajectory("test", index, world.context_length - 1)
@@ -50,16 +53,26 @@ def baseline_tables(dataset: Dataset, count: int) -> Iterator[tuple[str, pd.Data
         axes = tuple(range(1, frames.ndim))
         errors["copy_last_frame"].append(np.square(frames[1:] - frames[0]).sum(axes))
         errors["mean_frame"].append(np.square(frames[1:] - mean_frames).sum(axes))
+        for watcher in watchers:
+            watcher.watch([index], 0, _channels_first(mean_frames), _channels_first(frames[1:]))
     for name, rows in errors.items():
         matrix = np.stack(rows).astype(np.float64)
         table = pd.DataFrame(
             {"episode": range(count), "generation_mse": matrix.mean(1), "final_frame_mse": matrix[:, -1]}
         )
         table["reward"] = rewards
+        if name == "mean_frame":
+            for watcher in watchers:
+                for column, values in watcher.columns(range(count)).items():
+                    table[column] = values
         if name == "mean_frame" and world.has_reward:  # chance: the more frequent class of the training set
             table["imagination_reward"] = table["inference_reward"] = rate
         steps = pd.DataFrame({"step": range(world.context_length, world.length), "generation": matrix.mean(0)})
         yield name, table, steps
+
+
+def _channels_first(frames: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(frames).movedim(-1, 1)[None]
 
 
 def _unit(dataset: Dataset) -> float:

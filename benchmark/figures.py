@@ -194,9 +194,9 @@ def _quality_points(axes: Axes, one: Group, names: list[str], every: dict[str, I
         middle = float(np.median(known))
         spread_y = [[found.value - found.low], [found.high - found.value]]
         spread_x = [[middle - min(known)], [max(known) - middle]]
-        point = {"fmt": look.marker or "o", "color": look.color, "ms": 7, "lw": 1.2}
+        point: Any = {"fmt": look.marker or "o", "color": look.color, "ms": 7, "lw": 1.2}
         axes.errorbar(middle, found.value, yerr=spread_y, xerr=spread_x, **point)
-        label = {"textcoords": "offset points", "xytext": (7, 5), "fontsize": 8, "color": "#222222"}
+        label: Any = {"textcoords": "offset points", "xytext": (7, 5), "fontsize": 8, "color": "#222222"}
         axes.annotate(name, (middle, found.value), **label)
     plain_log_axis(axes)
 

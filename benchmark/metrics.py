@@ -77,6 +77,15 @@ _TABLE = (
         "inference_reward",
         "Predicted reward of the last frame after the model saw all frames.",
     ),
+    Metric(
+        "door_outcome_accuracy",
+        "Door outcome acc.",
+        "balanced share of tries",
+        "higher",
+        "logit",
+        "Does the imagined frame after a try show the door as it is, open or locked? One answer always: 50 %.",
+        _column("door_outcome"),
+    ),
     _mse(
         "wrong_context_mse",
         "Wrong-context MSE",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +20,7 @@ from torch import Tensor
 from backbones.interface import Batch, Latents, WorldModel, WorldSpec, as_float
 from benchmark.config import ScoreConfig
 from benchmark.loader import BatchMaker
+from benchmark.watchers import Watcher, watchers_of
 
 OBSERVE, IMAGINE, WRONG_CONTEXT, SAMPLES = range(4)
 
@@ -32,6 +34,8 @@ class EpisodeScores:
     frame: dict[str, np.ndarray] = field(default_factory=dict)
     episode: dict[str, np.ndarray] = field(default_factory=dict)
     partial: dict[str, np.ndarray] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """What the environment's watchers saw, by file name."""
 
 
 def row_noise(seed: int, purpose: int, episodes: Iterable[int]) -> list[torch.Generator]:
@@ -51,15 +55,23 @@ def slices(batch_size: int, frames: int, limit: int) -> Iterator[tuple[int, int]
 
 
 def frame_errors(
-    model: WorldModel, latents: Latents, target: Tensor, limit: int
+    model: WorldModel,
+    latents: Latents,
+    target: Tensor,
+    limit: int,
+    watchers: Sequence[Watcher] = (),
+    episodes: Sequence[int] = (),
 ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B"]]:
-    """Squared error of each decoded frame, and the predicted reward of the last frame."""
+    """Squared error of each decoded frame, and the predicted reward of the last frame. Watchers see the frames."""
     batch, frames = target.shape[:2]
     errors, reward = [], target.new_zeros(batch, dtype=torch.float32)
     for start, stop in slices(batch, frames, limit):
         decoded = model.decode(latents[:, start:stop])
-        errors.append((decoded.observation - as_float(target[:, start:stop])).square().flatten(2).sum(-1))
+        truth = as_float(target[:, start:stop])
+        errors.append((decoded.observation - truth).square().flatten(2).sum(-1))
         reward = decoded.reward[:, -1]
+        for watcher in watchers:
+            watcher.watch(episodes, start, decoded.observation, truth)
     return torch.cat(errors, 1), reward
 
 
@@ -104,12 +116,13 @@ def score(model: WorldModel, maker: BatchMaker, split: str, config: ScoreConfig,
     world = maker.dataset.world
     count = min(config.episodes or maker.dataset.count(split), maker.dataset.count(split))
     indices = list(range(count))
+    watchers = watchers_of(maker.dataset, split, indices)
     frame: dict[str, list[Tensor]] = {}
     episode: dict[str, list[Tensor]] = {}
     partial: dict[str, list[Tensor]] = {}
     for some in _parts(indices, config.batch_size):
         batch = maker.episodes(split, some)
-        _score_batch(model, batch, world, config, seed, some, frame, episode)
+        _score_batch(model, batch, world, config, seed, some, frame, episode, watchers)
         others = [(index + 1) % count for index in some]
         read = maker(split, [(other, 0, world.context_length) for other in others])
         _wrong_context(model, batch, read, world, config, seed, some, frame, episode)
@@ -119,7 +132,11 @@ def score(model: WorldModel, maker: BatchMaker, split: str, config: ScoreConfig,
     def together(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
         return {name: torch.cat(values).double().numpy() for name, values in parts.items()}
 
-    return EpisodeScores(indices, together(frame), together(episode), together(partial))
+    scores = EpisodeScores(indices, together(frame), together(episode), together(partial))
+    for watcher in watchers:
+        scores.episode |= watcher.columns(indices)
+        scores.tables |= watcher.tables()
+    return scores
 
 
 def _score_batch(
@@ -131,12 +148,14 @@ def _score_batch(
     some: Sequence[int],
     frame: dict[str, list[Tensor]],
     episode: dict[str, list[Tensor]],
+    watchers: Sequence[Watcher],
 ) -> None:
     context = world.context_length
     latents, _ = model.observe(batch, None, row_noise(seed, OBSERVE, some))
     seen, inferred = frame_errors(model, latents[:, 1:], batch.observation[:, 1:], config.decode_frames)
     future = imagined(model, batch, context, seed, IMAGINE, some)
-    made, predicted = frame_errors(model, future, batch.observation[:, context:], config.decode_frames)
+    query = batch.observation[:, context:]
+    made, predicted = frame_errors(model, future, query, config.decode_frames, watchers, some)
     _add(frame, reconstruction=seen, generation=made)
     _add(episode, reward=batch.reward[:, -1], inference_reward=inferred, imagination_reward=predicted)
 

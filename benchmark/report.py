@@ -82,8 +82,8 @@ def rebuild(results: Path) -> None:
     for old in pictures.glob("*.png"):
         if old.name not in drawn:
             old.unlink()
-    if (text := _readme(results, by_env)) is not None:
-        atomic_write(README, text.encode())
+    if (shown := _readme(results, by_env)) is not None:
+        atomic_write(README, shown.encode())
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
 

@@ -161,6 +161,7 @@ def _finish(
         record.PER_EPISODE: episodes,
         record.PER_STEP: per_step(scores, dataset.world),
         record.CURVE: curve_table(result),
+        **scores.tables,
     }
     return record.write(folder, whole, tables, picture)
 
