@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsInt
 
 import gymnasium
 import numpy as np
@@ -114,7 +114,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
         self.time += 1
         return float(self.task.get_reward(self.upstream.physics))
 
-    def step(self, action: int) -> tuple[UInt8[np.ndarray, "64 64 3"], float, bool, bool, dict[str, Any]]:
+    def step(self, action: SupportsInt) -> tuple[UInt8[np.ndarray, "64 64 3"], float, bool, bool, dict[str, Any]]:
         reward = self.advance(int(action))
         return self.frame(), reward, False, self.time >= self.steps, self.observations()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsInt
 
 import gymnasium
 import numpy as np
@@ -98,8 +98,8 @@ class RoomsEnv(gymnasium.Env[np.ndarray, int]):
                 self._snapshots.append(self.walker.snapshot())
         self.time += 1
 
-    def step(self, action: int) -> tuple[UInt8[np.ndarray, "64 64 3"], float, bool, bool, dict[str, Any]]:
-        self.advance(action)
+    def step(self, action: SupportsInt) -> tuple[UInt8[np.ndarray, "64 64 3"], float, bool, bool, dict[str, Any]]:
+        self.advance(int(action))
         return self.frame(), 0.0, False, self.time >= self.steps, {"pose": self.pose}
 
     def frame(self) -> UInt8[np.ndarray, "64 64 3"]:

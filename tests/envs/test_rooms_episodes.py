@@ -210,7 +210,8 @@ def test_walker_is_memory_mazes():
     from envs.memory_maze.upstream import make
     from envs.rooms.model import build
 
-    ours, theirs = build("four_rooms"), make(9, 0).physics.model.ptr
+    upstream = make(9, 0)  # frees its model when it goes
+    ours, theirs = build("four_rooms"), upstream.physics.model.ptr
     assert [ours.joint(i).name.strip("/") for i in range(ours.njnt)] == [
         theirs.joint(i).name.strip("/") for i in range(theirs.njnt)
     ]

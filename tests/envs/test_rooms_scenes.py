@@ -118,7 +118,9 @@ def test_rooms_behind_the_neighbours_cannot_be_seen(plan):
         count = len(plan.rooms)
         allowed = {here, (here + 1) % count, (here - 1) % count, -1}
         # A quarter pixel may shine through where two faces meet.
-        assert areas[~np.isin(room_of, list(allowed))].max(initial=0) <= 1, f"from {pose} one sees a room that is not next door"
+        assert areas[~np.isin(room_of, list(allowed))].max(initial=0) <= 1, (
+            f"from {pose} one sees a room that is not next door"
+        )
         own += areas[room_of == here].sum()
         neighbours += areas[np.isin(room_of, list(allowed - {here, -1}))].sum()
     assert 0 < neighbours < 0.15 * own, "a neighbour shows through its door, but the view is of one's own room"
