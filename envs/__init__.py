@@ -8,6 +8,7 @@ An environment family is one module. It offers
 ``simulate(spec, seeds) -> list[Trajectory]``: whole episodes from ``(env_seed, policy_seed)`` pairs, as fast as
     possible, equal to stepping the Gymnasium environment with its policy;
 ``render(spec, trajectory) -> frames``: ``(T, height, width, 3)`` uint8;
+``content_age(spec, trajectory)``: how long ago what a query frame shows was last seen, see below;
 ``renderer_info(spec) -> dict``: JSON values that name the renderer and fingerprint its output, kept in manifests;
 where frames are made of tiles, ``tile_atlas(spec)``, the pictures that tile ids stand for (``envs.tiles``);
 where a family has options, ``OPTIONS``, their names, and ``vary(spec, **options) -> EnvSpec``, the spec with other
@@ -26,7 +27,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 
 from envs.episode import Trajectory
 from envs.registration import register
@@ -95,6 +96,12 @@ def tile_atlas(env: EnvSpec) -> UInt8[np.ndarray, "tiles size size 3"] | None:
     """Pictures of tiles by tile id, for who gathers frames elsewhere; none if frames are not made of tiles."""
     family = _family(env.family)
     return family.tile_atlas(env) if hasattr(family, "tile_atlas") else None
+
+
+def content_age(env: EnvSpec, trajectory: Trajectory) -> Shaped[np.ndarray, "T rows columns"]:
+    """Steps since the content of each patch of each query frame was last in view in the context; 0 if it never was,
+    and in the context. 2D: a patch is a tile; 3D: the whole frame is one."""
+    return _family(env.family).content_age(env, trajectory)
 
 
 def renderer_info(env: EnvSpec) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int64, UInt8
 from minigrid.core.actions import Actions
 
+from envs.ages import cell_ages
 from envs.centered_view import RIGHT, CenteredViewEnv
 from envs.corridor import CUE_CELLS, ENDS, HALLWAY_Y, HEIGHT, Corridor, CorridorMaps, draw_maps
 from envs.episode import Trajectory
@@ -80,6 +81,7 @@ def _spec(name: str, corridor: Corridor) -> EnvSpec:
         ),
         paper_episodes={"train": 8000, "val": 1000, "test": 1000},
         default_episodes={"train": 8000, "val": 1000, "test": 1000},
+        metrics=("error_by_age",),
     )
 
 
@@ -202,3 +204,10 @@ def simulate(env: EnvSpec, seeds: Sequence[tuple[int, int]]) -> list[Trajectory]
 def render(env: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T 40 40 3"]:
     """Frames of a trajectory, equal to the environment's observations pixel for pixel."""
     return render_tiles(tile_atlas(env), trajectory.state["tiles"])
+
+
+def content_age(env: EnvSpec, trajectory: Trajectory) -> Int64[np.ndarray, "T 5 5"]:
+    """For each tile of each query frame, steps since its cell was last in view in the context; 0 if it never was."""
+    corridor = Corridor(**env.gym_kwargs)
+    xs, ys, _ = poses(trajectory.previous_action[1:], corridor.start_x, HALLWAY_Y, RIGHT)
+    return cell_ages(xs, ys, env.context_length)

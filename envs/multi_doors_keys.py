@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from minigrid.core.actions import Actions
 from minigrid.core.world_object import Door, Key
 
+from envs.ages import cell_ages
 from envs.centered_view import RIGHT, CenteredViewEnv
 from envs.doors_keys_locks import OPENED, STAYED_LOCKED, Locks
 from envs.doors_keys_map import (
@@ -97,6 +98,7 @@ def parse(name: str) -> EnvSpec | None:
         ),
         paper_episodes={"train": 8000, "val": 1000, "test": 1000},
         default_episodes={"train": 8000, "val": 1000, "test": 1000},
+        metrics=("door_outcomes", "error_by_age"),
     )
 
 
@@ -215,3 +217,10 @@ def _simulate_plan(env: EnvSpec, drawn: DoorsKeysMap, plan: Plan) -> Trajectory:
 def render(env: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T 40 40 3"]:
     """Frames of a trajectory, equal to the environment's observations pixel for pixel."""
     return render_tiles(tile_atlas(env), trajectory.state["tiles"])
+
+
+def content_age(env: EnvSpec, trajectory: Trajectory) -> Int64[np.ndarray, "T 5 5"]:
+    """For each tile of each query frame, steps since its cell was last in view in the context; 0 if it never was."""
+    start = column_x(start_column(env.gym_kwargs["keys"]))
+    xs, ys, _ = poses(trajectory.previous_action[1:], start, CORRIDOR_Y, RIGHT)
+    return cell_ages(xs, ys, env.context_length)
