@@ -15,6 +15,7 @@ from backbones.parts.discrete_system import DiscreteSystem, bilinear_diagonal, b
 from backbones.parts.layers import full_precision
 from backbones.parts.legs import legs_dplr, s4d_lin
 from backbones.parts.ssm_step import Stepper
+from backbones.parts.weight_cache import WeightCache
 
 
 class S4Layer(SequenceCore):
@@ -24,7 +25,7 @@ class S4Layer(SequenceCore):
     ``diagonal``), ``B``, the true ``C`` and ``dt = exp(log_dt)``; complex ones have a last axis of two. State: one of
     each conjugate pair, ``(B, D, N / 2)`` complex; None stands for zeros.
 
-    Raises ``ValueError`` for an odd state size, an unknown kernel or discretisation, or time steps out of order.
+    Raises ``ValueError`` for an odd state size, and for an unknown kernel or discretisation.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class S4Layer(SequenceCore):
         clip: float | None = None,
     ) -> None:
         super().__init__()
-        check_ssm(kernel, discretisation, dt_range)
+        check_ssm(kernel, discretisation)
         self.discretisation = discretisation
         if kernel == "dplr":
             poles, low_rank, drive = legs_dplr(state_size, clip)
@@ -53,7 +54,7 @@ class S4Layer(SequenceCore):
         self.log_dt = nn.Parameter(torch.rand(width) * (high - low) + low)
         self.skip = nn.Parameter(torch.randn(width))
         self.mix = nn.Linear(width, 2 * width)
-        self._folded: tuple[object, Stepper] | None = None
+        self._folded: WeightCache[Stepper] = WeightCache()
 
     def initial_state(self, batch_size: int) -> None:
         return None
@@ -105,17 +106,11 @@ class S4Layer(SequenceCore):
         return nn.functional.glu(self.mix(y), -1)
 
     def _stepper(self) -> Stepper:
-        """The folded system: kept until a weight changes, but never while a graph is recorded."""
         state_dtype = torch.complex128 if self.skip.dtype == torch.float64 else torch.complex64
-        if torch.is_grad_enabled():
-            return ssm_step.fold(self.system(), state_dtype)
-        weights = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters())
-        if self._folded is None or self._folded[0] != weights:
-            self._folded = (weights, ssm_step.fold(self.system(), state_dtype))
-        return self._folded[1]
+        return self._folded.get(self.parameters(), lambda: ssm_step.fold(self.system(), state_dtype))
 
 
-def check_ssm(kernel: str, discretisation: str, dt_range: tuple[float, float]) -> None:
+def check_ssm(kernel: str, discretisation: str) -> None:
     """Raises ``ValueError`` for settings that no S4 layer has."""
     if kernel not in ("dplr", "diagonal"):
         raise ValueError(f"kernel is {kernel!r}; allowed: 'dplr', 'diagonal'")
@@ -123,8 +118,6 @@ def check_ssm(kernel: str, discretisation: str, dt_range: tuple[float, float]) -
         raise ValueError(f"discretisation is {discretisation!r}; allowed: 'bilinear', 'zoh'")
     if kernel == "dplr" and discretisation != "bilinear":
         raise ValueError(f"discretisation {discretisation!r} needs a diagonal A; with kernel 'dplr' use 'bilinear'")
-    if not 0 < dt_range[0] < dt_range[1]:
-        raise ValueError(f"time steps from {dt_range[0]} to {dt_range[1]}; both must be positive, the first smaller")
 
 
 def _complex_parameter(value: Tensor) -> nn.Parameter:
