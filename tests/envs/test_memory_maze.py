@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mujoco", reason="Memory Maze needs the mujoco extra")
-pytest.importorskip("memory_maze.tasks" if "gym" in sys.modules else "labmaze", reason="needs the mujoco extra")
+pytest.importorskip("labmaze", reason="Memory Maze needs the mujoco extra")
 
 import envs
 from envs.memory_maze.environment import MemoryMazeEnv
@@ -18,6 +18,7 @@ from envs.memory_maze.frames import observations, render
 from envs.memory_maze.upstream import load_tasks
 from envs.memory_maze.walk import policy, shortest_path
 from envs.rooms.gl_context import GLUnavailableError, ensure_context
+from envs.rooms.physics import REST_HEIGHT
 from envs.rooms.probe import psnr
 
 pytestmark = pytest.mark.mujoco
@@ -111,7 +112,12 @@ def test_analytic_frames_are_close(ours):
     assert episode.previous_action[1 : STEPS + 1].tolist() == ours["actions"]
     assert np.flatnonzero(episode.state["touched"][: STEPS + 1]).tolist() == np.flatnonzero(ours["reward"]).tolist()
     frames = envs.render(env, episode)[: STEPS + 1]
-    assert psnr(frames, np.array(ours["frames"])) > 47
+    # Stored poses have no height: against a wall the ball is lifted by up to 3 mm, which the analytic frames leave out.
+    resting = np.abs(np.array(ours["qpos"])[:, 2] - REST_HEIGHT) < 5e-4
+    assert resting.mean() > 0.9
+    pairs = [(ours["frames"][t], frames[t]) for t in np.flatnonzero(resting)]
+    assert psnr(*(np.stack(side) for side in zip(*pairs, strict=True))) >= 49
+    assert min(psnr(*pair) for pair in pairs) >= 38
     found = observations(episode)
     assert np.allclose(found["targets_vec"][:5], [info["targets_vec"] for info in ours["info"][:5]], atol=1e-4)
     assert found["maze_layout"].shape == (9, 9)
