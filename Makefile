@@ -8,7 +8,7 @@ BACKBONE ?= s4wm
 EPISODES ?= default
 SEEDS ?= 0 1 2
 
-.PHONY: help setup setup-3d setup-peers dataset datasets-2d run quickstart smoke report test test-fast test-slow bench check fix clean
+.PHONY: help setup setup-3d setup-peers dataset datasets-2d doctor run quickstart smoke report test test-fast test-slow bench check fix clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -34,6 +34,13 @@ setup-peers: $(READY)  ## install other people's implementations for make bench
 
 dataset: $(if $(filter two_rooms% four_rooms% ten_rooms% memory_maze%,$(ENV)),$(READY3D),$(READY))  ## make a dataset: make dataset ENV=distracting_memory_100 EPISODES=paper
 	$(BIN)/python -m benchmark.collect --env $(ENV) --episodes $(EPISODES)
+
+DATASETS_2D := distracting_memory_100 distracting_memory_200 distracting_memory_400 multi_doors_keys_3 multi_doors_keys_5 multi_doors_keys_7
+datasets-2d: $(READY)  ## all six 2D datasets at their published sizes
+	for env in $(DATASETS_2D); do $(BIN)/python -m benchmark.collect --env $$env --episodes paper || exit; done
+
+doctor: $(READY)  ## what works on this machine
+	$(BIN)/python -m benchmark.doctor
 
 run: $(READY)  ## train and score one backbone: make run BACKBONE=s4wm ENV=distracting_memory_16
 	$(BIN)/python -m benchmark.run --backbone $(BACKBONE) --env $(ENV)

@@ -16,7 +16,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 import envs
+from benchmark import card
 from benchmark import manifest as manifests
 from benchmark.cli import parse
 from benchmark.columns import Column, encode_shard
@@ -33,6 +34,7 @@ from benchmark.files import atomic_write, file_sha256, make_folder, read_json, r
 from benchmark.manifest import FileEntry, Manifest, package_versions, world_of
 from benchmark.progress import ProgressLine
 from envs.episode import SPLITS, Trajectory, episode_seeds
+from envs.spec import EnvSpec
 
 REQUEST = "request.json"
 EPISODES_TABLE = "episodes.parquet"
@@ -55,8 +57,12 @@ class CollectOptions:
     """Folder; data/<env> if not given (or below $WMBENCH_DATA)."""
     store: str = "states"
     """'states' (a few bytes a frame, rendered when read) or 'frames'."""
+    options: str = "{}"
+    """Arguments of the environment as JSON, such as '{"distractor_density": 0.3}'. They go into the manifest."""
     workers: int = 0
     """Processes; all cores if 0."""
+    card: bool = True
+    """Write a card with pictures beside the data."""
     dry_run: bool = False
     """Only say how many frames, bytes and seconds it would take."""
 
@@ -69,6 +75,12 @@ class Request:
     seed: int
     store: str
     episodes: dict[str, int]
+    options: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment that differ from its defaults."""
+
+    @property
+    def spec(self) -> EnvSpec:
+        return envs.spec(self.env, **self.options)
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ def data_root() -> Path:
     return Path(os.environ.get("WMBENCH_DATA", "data"))
 
 
-def parse_episodes(text: str, env: envs.EnvSpec) -> dict[str, int]:
+def parse_episodes(text: str, env: EnvSpec) -> dict[str, int]:
     """``train=..,val=..,test=..`` to numbers. Raises ``UserError`` for anything else."""
     if text == "default":
         return dict(env.default_episodes)
@@ -125,7 +137,7 @@ def parse_episodes(text: str, env: envs.EnvSpec) -> dict[str, int]:
     return {split: sizes[split] for split in SPLITS}
 
 
-def rows_of(env: envs.EnvSpec, index: int, trajectory: Trajectory, store: str) -> list[dict[str, Any]]:
+def rows_of(env: EnvSpec, index: int, trajectory: Trajectory, store: str) -> list[dict[str, Any]]:
     """The rows of a shard that hold one episode."""
     per_frame = {"previous_action": trajectory.previous_action.astype(np.int8), "reward": trajectory.reward}
     if store == "states":
@@ -140,7 +152,7 @@ def rows_of(env: envs.EnvSpec, index: int, trajectory: Trajectory, store: str) -
     return rows
 
 
-def columns_of(env: envs.EnvSpec, trajectory: Trajectory, store: str) -> dict[str, Column]:
+def columns_of(env: EnvSpec, trajectory: Trajectory, store: str) -> dict[str, Column]:
     row = rows_of(env, 0, trajectory, store)[0]
     whole = {name for name in row if name.startswith("scene.")}
     return {
@@ -152,7 +164,7 @@ def columns_of(env: envs.EnvSpec, trajectory: Trajectory, store: str) -> dict[st
 
 def make_shard(job: ShardJob) -> FileEntry:
     """Simulates the episodes of a shard, writes it, then its sidecar."""
-    env = envs.spec(job.request.env)
+    env = job.request.spec
     indices = range(job.first, job.first + job.count)
     seeds = [episode_seeds(job.request.seed, job.split, index) for index in indices]
     trajectories = envs.simulate(env, seeds)
@@ -172,7 +184,7 @@ def make_shard(job: ShardJob) -> FileEntry:
 
 def plan(request: Request, folder: Path) -> list[ShardJob]:
     """Shards of about ``SHARD_BYTES`` before compression; depends on the request alone."""
-    env = envs.spec(request.env)
+    env = request.spec
     sample = envs.simulate(env, [episode_seeds(request.seed, "train", 0)])[0]
     episode_bytes = sum(
         value.nbytes
@@ -243,7 +255,7 @@ def _run(jobs: list[ShardJob], workers: int, label: str) -> None:
 
 
 def _finish(request: Request, folder: Path, jobs: list[ShardJob]) -> Manifest:
-    env = envs.spec(request.env)
+    env = request.spec
     entries, table = [], []
     for job in jobs:
         sidecar = read_json(job.sidecar)
@@ -267,7 +279,7 @@ def _finish(request: Request, folder: Path, jobs: list[ShardJob]) -> Manifest:
         episodes_table=FileEntry(EPISODES_TABLE, len(buffer.getvalue()), digest),
         renderer=envs.renderer_info(env),
         versions=package_versions(),
-        options=dict(env.gym_kwargs),
+        options=request.options,
     )
     made.write(folder)
     _remove_sidecars(folder)
@@ -281,7 +293,7 @@ def _remove_sidecars(folder: Path) -> None:
 
 def estimate(request: Request) -> str:
     """Frames, bytes and core-seconds, from making a few episodes."""
-    env = envs.spec(request.env)
+    env = request.spec
     began = time.process_time()
     count = 8
     trajectories = envs.simulate(env, [episode_seeds(request.seed, "train", index) for index in range(count)])
@@ -292,19 +304,25 @@ def estimate(request: Request) -> str:
     frames = total * env.length
     return (
         f"{request.env}: {total} episodes of {env.length} frames = {frames:,} frames, "
-        f"about {total * size / 2**20:,.0f} MiB and {total * seconds / 60:.1f} core-minutes "
+        f"about {total * size / 2**20:,.1f} MiB and {total * seconds / 60:.1f} core-minutes "
         f"({os.cpu_count()} cores here)"
     )
 
 
 def request_of(options: CollectOptions) -> Request:
+    try:
+        arguments = json.loads(options.options)
+    except ValueError as error:
+        raise UserError(f"options {options.options!r} is not JSON ({error})") from error
+    if not isinstance(arguments, dict):
+        raise UserError(f"options {options.options!r} must be a JSON object")
     with user_input():
-        env = envs.spec(options.env)
+        env = envs.spec(options.env, **arguments)
     if options.store not in ("states", "frames"):
         raise UserError(f"store {options.store!r}; allowed: states, frames")
     if options.seed < 0:
         raise UserError(f"seed {options.seed} is negative; give 0 or more")
-    return Request(env.name, options.seed, options.store, parse_episodes(options.episodes, env))
+    return Request(env.name, options.seed, options.store, parse_episodes(options.episodes, env), arguments)
 
 
 @command
@@ -316,6 +334,8 @@ def main(arguments: list[str]) -> None:
         return
     folder = options.out or data_root() / request.env
     made = collect(request, folder, options.workers)
+    if options.card:
+        card.write(folder)
     size = sum(entry.bytes for entry in made.shards)
     print(f"{folder}: {sum(made.episodes.values())} episodes, {size / 2**20:.1f} MiB, digest {made.digest[:16]}")
 

@@ -46,7 +46,7 @@ class Dataset:
         self.world: WorldSpec = self.manifest.world
         self.env: envs.EnvSpec | None = None
         if self.manifest.store == "states":
-            self.env = envs.spec(self.manifest.env)
+            self.env = envs.spec(self.manifest.env, **self.manifest.options)
             installed = envs.renderer_info(self.env)
             if installed != self.manifest.renderer:
                 raise UserError(

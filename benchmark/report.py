@@ -123,7 +123,7 @@ def print_row(loaded: record.Loaded) -> None:
 
 SHOWN = (
     "generation_mse", "imagination_reward_accuracy", "final_frame_mse", "wrong_context_mse", "reconstruction_mse",
-    "inference_reward_accuracy",
+    "inference_reward_accuracy", "door_outcome_accuracy",
 )  # fmt: skip
 
 
