@@ -27,7 +27,9 @@ def strip(dataset: Dataset, index: int = 0) -> bytes:
     rows = []
     for start, stop in ((0, context), (context, dataset.world.length)):
         steps = np.linspace(start, stop - 1, STRIP_FRAMES).round().astype(int)
-        rows.append(np.concatenate([dataset.frames("train", index, step, step + 1)[0] for step in steps], axis=1))
+        rows.append(
+            np.concatenate([dataset.frames("train", index, int(step), int(step) + 1)[0] for step in steps], axis=1)
+        )
     picture = Image.fromarray(np.concatenate(rows, axis=0))
     buffer = io.BytesIO()
     picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST).save(buffer, "PNG")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ AGE_BINS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Lower ends of the bins of ages, in steps; 0 stands for content that was never in view."""
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Sees query frames ``start`` on of some episodes."""
 

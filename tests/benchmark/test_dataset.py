@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import envs
-from benchmark import collect
+from benchmark import card, collect
 from benchmark.dataset import Dataset
 from benchmark.errors import UserError
 from envs.episode import episode_seeds
@@ -67,7 +67,7 @@ def test_splits_are_disjoint(dataset: Dataset) -> None:
 
 def test_a_killed_collect_continues_to_the_same_bytes(tmp_path: Path) -> None:
     """SIGKILL in the middle, run again, compare with a run that was not disturbed."""
-    command = [sys.executable, "-m", "benchmark.collect", "--env", ENV, "--episodes", "train=6000,val=2000,test=2000"]
+    command = [sys.executable, "-m", "benchmark.collect", "--env", ENV, "--episodes", "train=3000,val=1500,test=1500"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([*command, "--out", killed], start_new_session=True, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -161,3 +161,25 @@ COUNTS = ["train=1", "train=1,val=1,test=0", "train=-3,val=1,test=1", "train=a,v
 def test_episode_counts_that_make_no_sense(text: str) -> None:
     with pytest.raises(UserError, match="episodes"):
         collect.parse_episodes(text, envs.spec(ENV))
+
+
+def test_options_of_the_environment_are_kept_in_the_manifest(tmp_path: Path) -> None:
+    sizes = {"train": 3, "val": 1, "test": 1}
+    collect.collect(collect.Request(ENV, 0, "states", sizes, {"distractor_density": 0.0}), tmp_path, workers=1)
+    dataset = Dataset(tmp_path, ENV)
+    assert dataset.manifest.options == {"distractor_density": 0.0}
+    plain = envs.simulate(envs.spec(ENV), [episode_seeds(0, "train", 0)])[0]
+    assert (dataset.trajectory("train", 0).state["tiles"] != plain.state["tiles"]).any()
+    with pytest.raises(UserError, match="no option 'density'"):
+        collect.request_of(collect.CollectOptions(env=ENV, options='{"density": 1}'))
+    with pytest.raises(UserError, match="not JSON"):
+        collect.request_of(collect.CollectOptions(env=ENV, options="density=1"))
+
+
+def test_card_says_what_the_data_is(copy: Path) -> None:
+    card.write(copy)
+    text = (copy / card.CARD).read_text()
+    for words in ("27 of context, 8 of query", "| train | 12 | 420 |", "forward", "benchmark.collect"):
+        assert words in text
+    assert (copy / card.STRIP).stat().st_size > 500 and (copy / card.PREVIEW).stat().st_size > 5000
+    Dataset(copy, ENV)
