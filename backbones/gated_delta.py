@@ -62,7 +62,7 @@ class GatedDeltaLayer(SequenceCore):
         super().__init__()
         self.heads, self.chunk, size = heads, chunk, width // heads
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.convolution = nn.Conv1d(3 * width, 3 * width, CONVOLUTION, groups=3 * width, bias=False)
+        self.taps = nn.Parameter(torch.empty(CONVOLUTION, 3 * width).uniform_(-1, 1) / math.sqrt(CONVOLUTION))
         self.rates = nn.Linear(width, 2 * heads)  # of fading, and of writing
         self.log_fading = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         # As in Mamba-2: without input the time step is log-uniform between 0.001 and 0.1.
@@ -98,7 +98,11 @@ class GatedDeltaLayer(SequenceCore):
     def _convolve(self, x: Float[Tensor, "B T D"], before: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """Queries, keys and values ``(B, heads, T, size)``, and the frames that the next call needs."""
         frames = torch.cat([before, self.query_key_value(x)], 1)
-        mixed = nn.functional.silu(self.convolution(frames.transpose(1, 2))).transpose(1, 2)
+        # Four shifted products instead of a grouped convolution, which wants channels first.
+        mixed = frames[:, : x.shape[1]] * self.taps[0]
+        for shift in range(1, CONVOLUTION):
+            mixed = torch.addcmul(mixed, frames[:, shift : shift + x.shape[1]], self.taps[shift])
+        mixed = nn.functional.silu(mixed)
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in full_precision(mixed).chunk(3, dim=-1)
         )
@@ -127,6 +131,7 @@ def gated_delta_rule(
 ) -> tuple[Float[Tensor, "B heads T V"], Float[Tensor, "B heads K V"]]:
     """Outputs of all frames and the memory after the last, chunk by chunk."""
     time = query.shape[2]
+    chunk = math.ceil(time / math.ceil(time / chunk))  # as few chunks, but equal ones
     query, key, value = (_cut(part, chunk) for part in (query, key, value))
     writing, faded = _cut(writing.unsqueeze(-1), chunk), _cut(log_fading.unsqueeze(-1), chunk).cumsum(3)
     # From frame j to frame i of a chunk; the part above the diagonal must not overflow before it is dropped.
@@ -142,10 +147,11 @@ def gated_delta_rule(
     last = faded[..., -1:, :]
     storing = key * (last - faded).exp()
     outputs = []
-    for c in range(query.shape[2]):
-        delta = fresh[:, :, c] - stale[:, :, c] @ memory
-        outputs.append(reading[:, :, c] @ memory + seen[:, :, c] @ delta)
-        memory = last[:, :, c].exp() * memory + storing[:, :, c].transpose(-1, -2) @ delta
+    parts = (fresh, stale, reading, seen, storing.transpose(-1, -2), last.exp())
+    for fresh_c, stale_c, reading_c, seen_c, storing_c, kept in zip(*(part.unbind(2) for part in parts), strict=True):
+        delta = fresh_c - stale_c @ memory
+        outputs.append(reading_c @ memory + seen_c @ delta)
+        memory = kept * memory + storing_c @ delta
     return torch.cat(outputs, 2)[:, :, :time], memory
 
 

@@ -1,10 +1,10 @@
 """A hybrid history encoder: state space layers carry the distant past, attention recalls the recent one by content.
 
-Deng et al. (2023) find that S4 imagines the distant past best and leave open (section 6) how to join that with what
-attention does well, recall that depends on the context. Here every third layer attends, with Transformer-XL's relative
-positions and cached memory, to what two S5 layers below made of the whole history; each layer is followed by an MLP of
-TSSM-XL's size. A layer of S5 costs less than one of attention, hence the stack is faster than TSSM-XL of equal width
-and depth, in training and in imagination, and its memory for long histories is smaller.
+S4WM holds what lies far back, attention weighs what it sees by context; how to have both in one world model is open.
+Here every third layer attends, with Transformer-XL's relative positions and cached memory, to what the S5 layers below
+it made of the whole history. Each layer is followed by an MLP of TSSM-XL's size. An S5 layer costs less than one of
+attention, hence the stack is faster than TSSM-XL of equal width and depth, in training and in imagination, and caches
+a third as much.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One step of a linear state space model: two small real products a channel, O(n) with and without feedback."""
+"""One step of a linear state space model, O(n) a channel with and without feedback."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from backbones.parts.discrete_system import DiscreteSystem, pair_sum
 
 
 class Stepper(NamedTuple):
-    """A system folded for stepping, in the state's precision.
+    """A system folded for stepping, in the state's precision: R is 1, or 2 with feedback.
 
-    One product reads ``q`` and ``y`` from the old state, the other adds to the decayed state.
+    ``q`` and ``y`` are read from the old state at once; then ``u`` and ``q`` are added to the decayed one.
     """
 
     decay: Complex[Tensor, "H n"]
-    read: Float[Tensor, "H twice_n R"]
+    read: Float[Tensor, "H R twice_n"]
     """From the state before the step: y, and q if there is feedback."""
-    write: Float[Tensor, "H R twice_n"]
+    write: Float[Tensor, "R H twice_n"]
     """To the state: from u, and from q."""
     through: Float[Tensor, "R H"]
     """y from u and from q within the step."""
@@ -34,8 +34,8 @@ def fold(system: DiscreteSystem, state_dtype: torch.dtype) -> Stepper:
         writes.append(system.feedback.gain)
     through = torch.stack([pair_sum(system.readout, write).squeeze(1) for write in writes])
     real = torch.float32 if state_dtype == torch.complex64 else torch.float64
-    read = torch.view_as_real((2 * torch.stack(reads, 2)).conj().resolve_conj()).transpose(2, 3).flatten(1, 2)
-    write = torch.view_as_real(torch.stack(writes, 1)).flatten(2)
+    read = torch.view_as_real((2 * torch.stack(reads, 1)).conj().resolve_conj()).flatten(2)
+    write = torch.view_as_real(torch.stack(writes)).flatten(2)
     return Stepper(system.decay.to(state_dtype), read.to(real), write.to(real), through.to(real))
 
 
@@ -43,12 +43,14 @@ def step(
     stepper: Stepper, inputs: Float[Tensor, "B H"], state: Complex[Tensor, "B H n"]
 ) -> tuple[Float[Tensor, "B H"], Complex[Tensor, "B H n"]]:
     """``y`` and the state after one input."""
-    rows = torch.view_as_real(state).flatten(2).transpose(0, 1)  # (H, B, 2n)
-    read = torch.bmm(rows, stepper.read)  # (H, B, R)
-    given = [inputs.T, *read.unbind(2)[1:]]
-    decayed = torch.view_as_real(stepper.decay * state).flatten(2).transpose(0, 1)
-    after = torch.baddbmm(decayed, torch.stack(given, 2), stepper.write).transpose(0, 1)
-    output = read[..., 0] + sum(
-        weight.unsqueeze(1) * value for weight, value in zip(stepper.through, given, strict=True)
-    )
-    return output.T, torch.view_as_complex(after.unflatten(2, (-1, 2)))
+    before = torch.view_as_real(state).flatten(2)
+    if len(stepper.write) == 1:  # a sum is faster than a product with one column
+        read = [(before * stepper.read[:, 0]).sum(-1)]
+    else:
+        read = list(torch.einsum("bhp,hrp->bhr", before, stepper.read).unbind(2))
+    output = read[0]
+    after = torch.view_as_real(stepper.decay * state).flatten(2)
+    for given, write, through in zip((inputs, *read[1:]), stepper.write, stepper.through, strict=True):
+        output = torch.addcmul(output, given, through)
+        after = torch.addcmul(after, given.unsqueeze(2), write)
+    return output, torch.view_as_complex(after.unflatten(2, (-1, 2)))
