@@ -33,6 +33,8 @@ def command(main: Callable[[list[str]], None]) -> Callable[..., None]:
         except UserError as error:
             print("error: " + " ".join(str(error).split()), file=sys.stderr)
             sys.exit(EXIT_USAGE)
+        except BrokenPipeError:  # whoever read the output has seen enough
+            sys.stderr.close()
         except KeyboardInterrupt:
             print("interrupted; run the same command again to continue", file=sys.stderr)
             sys.exit(130)

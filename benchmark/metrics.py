@@ -109,7 +109,16 @@ _TABLE = (
     ),
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in _TABLE}
+_RECALL = tuple(
+    _mse(
+        f"recall_{given}_mse",
+        f"Recall MSE, {given} given",
+        f"After a teleport and {given} observations of the past moment: error of imagining what followed it.",
+    )
+    for given in (0, 1, 2, 5, 10, 20)
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_TABLE, *_RECALL)}
 
 HEADLINE = "generation_mse"
 REWARD_METRICS = tuple(name for name in METRICS if name.endswith("reward_accuracy"))

@@ -22,7 +22,10 @@ from benchmark.config import ScoreConfig
 from benchmark.loader import BatchMaker
 from benchmark.watchers import Watcher, watchers_of
 
-OBSERVE, IMAGINE, WRONG_CONTEXT, SAMPLES = range(4)
+OBSERVE, IMAGINE, WRONG_CONTEXT, RECALL, SAMPLES = range(5)
+
+RECALL_GIVEN = (0, 1, 2, 5, 10, 20)
+"""Observations after a teleport that are given as further context (Figure 6 of arXiv 2307.02064)."""
 
 
 @dataclass
@@ -126,6 +129,8 @@ def score(model: WorldModel, maker: BatchMaker, split: str, config: ScoreConfig,
         others = [(index + 1) % count for index in some]
         read = maker(split, [(other, 0, world.context_length) for other in others])
         _wrong_context(model, batch, read, world, config, seed, some, frame, episode)
+        if maker.dataset.env is not None and "teleport_recall" in maker.dataset.env.metrics:
+            _recall(model, batch, world, config, seed, some, episode)
         if some[-1] < config.sample_episodes:
             _extra_columns(model, batch, world, config, seed, some, partial)
 
@@ -176,6 +181,25 @@ def _wrong_context(
     errors, reward = frame_errors(model, future, batch.observation[:, world.context_length :], config.decode_frames)
     _add(frame, wrong_context=errors)
     _add(episode, wrong_context_reward=reward)
+
+
+def _recall(
+    model: WorldModel,
+    batch: Batch,
+    world: WorldSpec,
+    config: ScoreConfig,
+    seed: int,
+    some: Sequence[int],
+    episode: dict[str, list[Tensor]],
+) -> None:
+    """Error of imagining the past again, given the first frames of it; over the same frames whatever was given."""
+    skipped = world.context_length + max(RECALL_GIVEN)
+    for given in RECALL_GIVEN:
+        start = world.context_length + given
+        future = imagined(model, batch, start, seed, RECALL, some)
+        late = future[:, skipped - start :]
+        errors, _ = frame_errors(model, late, batch.observation[:, skipped:], config.decode_frames)
+        _add(episode, **{f"recall_{given}_mse": errors.mean(1)})
 
 
 def _extra_columns(

@@ -105,7 +105,7 @@ class ErrorByAge:
         self._ages = {
             episode: np.asarray(envs.content_age(dataset.env, dataset.trajectory(split, episode)))[context:]
             for episode in episodes
-        }
+        }  # (H, rows, columns) each
         self._sums = np.zeros(len(AGE_BINS) + 1)
         self._counts = np.zeros(len(AGE_BINS) + 1)
 
@@ -134,4 +134,4 @@ def watchers_of(dataset: Dataset, split: str, episodes: Sequence[int]) -> list[W
     """The watchers that the dataset's environment names."""
     if dataset.env is None:
         return []
-    return [WATCHERS[name](dataset, split, episodes) for name in dataset.env.metrics]
+    return [WATCHERS[name](dataset, split, episodes) for name in dataset.env.metrics if name in WATCHERS]
