@@ -1,6 +1,8 @@
-"""What needs no model: the last frame of the context, the mean training frame of each step, and chance.
+"""What needs no model: the last frame of the context, the mean training frame of each step, chance, and oracles.
 
-They stand in every table. The mean frame is the honest one: an untrained memory can reach it.
+They stand in every table. The mean frame is the honest one: an untrained memory can reach it. The oracles know the
+query and show what perfect recall without imagination would give: the nearest frame of the context by pixels, and,
+where poses are known, the one that was seen from the nearest pose.
 """
 
 from __future__ import annotations
@@ -43,16 +45,21 @@ def baseline_tables(dataset: Dataset, count: int) -> Iterator[tuple[str, pd.Data
     world = dataset.world
     mean_frames = mean_query_frames(dataset)
     rate = train_reward_rate(dataset) if world.has_reward else 0.0
-    errors: dict[str, list[np.ndarray]] = {"copy_last_frame": [], "mean_frame": []}
+    errors: dict[str, list[np.ndarray]] = {"copy_last_frame": [], "mean_frame": [], "oracle_nearest_frame": []}
     watchers = watchers_of(dataset, "test", range(count))
     rewards = []
     for index in range(count):
-        trajectory = dataset.trajectory("test", index, world.context_length - 1)
-        frames = dataset.render(trajectory).astype(np.float32) / _unit(dataset)
+        trajectory = dataset.trajectory("test", index)
+        whole = dataset.render(trajectory).astype(np.float32) / _unit(dataset)
+        context, frames = whole[: world.context_length], whole[world.context_length - 1 :]
         rewards.append(float(trajectory.reward[-1]))
         axes = tuple(range(1, frames.ndim))
         errors["copy_last_frame"].append(np.square(frames[1:] - frames[0]).sum(axes))
         errors["mean_frame"].append(np.square(frames[1:] - mean_frames).sum(axes))
+        errors["oracle_nearest_frame"].append(nearest_frame_error(context, frames[1:]))
+        if "pose" in trajectory.state:
+            best = nearest_pose(trajectory.state["pose"], world.context_length)
+            errors.setdefault("oracle_nearest_pose", []).append(np.square(frames[1:] - context[best]).sum(axes))
         for watcher in watchers:
             watcher.watch([index], 0, _channels_first(mean_frames), _channels_first(frames[1:]))
     for name, rows in errors.items():
@@ -69,6 +76,20 @@ def baseline_tables(dataset: Dataset, count: int) -> Iterator[tuple[str, pd.Data
             table["imagination_reward"] = table["inference_reward"] = rate
         steps = pd.DataFrame({"step": range(world.context_length, world.length), "generation": matrix.mean(0)})
         yield name, table, steps
+
+
+def nearest_frame_error(context: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """``(H,)`` squared error of each query frame against the nearest of all context frames."""
+    seen, asked = context.reshape(len(context), -1), query.reshape(len(query), -1)
+    rough = np.square(seen).sum(1) - 2 * asked @ seen.T  # the square of the query frame is the same for all
+    return np.square(asked - seen[rough.argmin(1)]).sum(1)
+
+
+def nearest_pose(pose: np.ndarray, context_length: int) -> np.ndarray:
+    """``(H,)`` context frame with the nearest pose ``(x, y, yaw)``; a radian counts as much as a metre."""
+    asked, seen = pose[context_length:, None], pose[None, :context_length]
+    turn = np.abs((asked[..., 2] - seen[..., 2] + np.pi) % (2 * np.pi) - np.pi)
+    return (np.linalg.norm(asked[..., :2] - seen[..., :2], axis=-1) + turn).argmin(1)
 
 
 def _channels_first(frames: np.ndarray) -> torch.Tensor:
