@@ -38,8 +38,11 @@ class Config(BlockConfig):
     chunk: int = 32
     """Frames that are computed at once. The result does not depend on it."""
 
+    parameter_dial: ClassVar[tuple[str, int] | None] = ("width", 4)
+
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "debug": {"heads": 2, "chunk": 8},
+        "matched_state": {"width": 56, "blocks": 1, "heads": 8},
         "paper_2d": {"training": TrainingConfig(batch_size=8, schedule="cosine")},
         "paper_3d": {"training": TrainingConfig(batch_size=8, schedule="cosine")},
     }

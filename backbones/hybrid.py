@@ -40,6 +40,8 @@ class Config(SSMConfig):
     memory: int | None = 128
     """Frames before the open segment that attention sees (as TSSM-XL); none for half an episode."""
 
+    parameter_dial: ClassVar[tuple[str, int] | None] = ("width", 4)
+
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "debug": {"mlp_expansion": 1, "state_size": 16, "state_blocks": 2, "heads": 2, "memory": 4},
         "small": {
@@ -51,7 +53,8 @@ class Config(SSMConfig):
             "memory": None,
             "training": TrainingConfig(learning_rate=1e-3, batch_size=16, warmup_updates=50),
         },
-        "standard": {"blocks": 2, "state_size": 256, "memory": None},
+        "standard": {"blocks": 2, "state_size": 256, "heads": 4, "memory": None},
+        "matched_state": {"width": 64, "blocks": 1, "state_size": 448, "heads": 4, "memory": 4},
         "paper_2d": {"blocks": 3, "training": TrainingConfig(learning_rate=3e-4, batch_size=8)},
         "paper_3d": {"blocks": 4, "training": TrainingConfig(learning_rate=3e-4, batch_size=8)},
     }

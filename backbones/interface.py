@@ -304,6 +304,8 @@ class BackboneConfig(ABC):
     """Episodes may be cut into pieces at multiples of this many frames without a change of the result."""
     reads_own_window: ClassVar[bool] = False
     """Latents may use later observations of the same window (only ``mts3_published``, as published)."""
+    parameter_dial: ClassVar[tuple[str, int] | None] = None
+    """Field, and its step, by which the preset ``matched_parameters`` tunes the number of parameters."""
 
     @abstractmethod
     def build(self, spec: WorldSpec) -> WorldModel:
@@ -313,17 +315,26 @@ class BackboneConfig(ABC):
     def preset(cls, name: str, spec: WorldSpec, **overrides: Any) -> BackboneConfig:
         """The configuration called ``name`` for this world.
 
-        Raises ``ValueError`` for an unknown name. Values of base classes come first, then the class's own.
+        Values of base classes come first, then the class's own. ``matched_parameters`` and ``matched_state`` are
+        changes to ``standard``; the first then has as many parameters as S4WM's ``standard`` (``matching.py``).
+        Raises ``ValueError`` for an unknown name.
         """
         if name == "paper":
             tall = isinstance(spec.observation, ImageSpec) and spec.observation.height >= 64
             name = "paper_3d" if tall else "paper_2d"
+        names = ("standard", name) if name in ("matched_parameters", "matched_state") else (name,)
         values: dict[str, Any] = {}
         known: set[str] = set()
-        for base in reversed(cls.__mro__):
-            presets = vars(base).get("PRESETS", {})
-            known |= presets.keys()
-            values |= presets.get(name, {})
-        if name not in known:
+        for layer in names:
+            for base in reversed(cls.__mro__):
+                presets = vars(base).get("PRESETS", {})
+                known |= presets.keys()
+                values |= presets.get(layer, {})
+        if name not in known and name != "matched_parameters":
             raise ValueError(f"unknown preset {name!r}; allowed: {', '.join(sorted(known | {'paper'}))}")
-        return cls(**(values | overrides))
+        config = cls(**(values | overrides))
+        if name != "matched_parameters":
+            return config
+        from backbones.matching import match_parameters  # which imports a backbone, which imports this module
+
+        return match_parameters(config, spec)

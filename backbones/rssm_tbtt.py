@@ -43,6 +43,8 @@ class Config(LatentConfig):
     carries_state: bool = True
     """``h`` and ``z`` at the end of a piece, without gradient, begin the next one."""
 
+    parameter_dial: ClassVar[tuple[str, int] | None] = ("deterministic", 1)
+
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "debug": {"deterministic": 32, "train_length": 5},
         "small": {
@@ -52,6 +54,7 @@ class Config(LatentConfig):
             "training": TrainingConfig(learning_rate=1e-3, batch_size=16, warmup_updates=50),
         },
         "standard": {"deterministic": 512},
+        "matched_state": {"deterministic": 1792},
         "paper_2d": {"train_length": 50},
         "paper_3d": {"train_length": 48},
     }

@@ -39,7 +39,7 @@ class Config(SSMConfig):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "debug": {"state_size": 8},
         "small": {"state_size": 16},
-        "standard": {},
+        "matched_state": {"width": 56, "blocks": 2, "state_size": 8},
         "paper_2d": {"training": PUBLISHED_TRAINING},
         "paper_3d": {"training": PUBLISHED_TRAINING},
     }

@@ -42,6 +42,7 @@ class Config(SSMConfig):
         "debug": {"state_size": 16, "state_blocks": 2},
         "small": {"state_size": 192, "state_blocks": 4},
         "standard": {"state_size": 256},
+        "matched_state": {"blocks": 2, "state_size": 448},
         "paper_2d": {"training": PUBLISHED_TRAINING},
         "paper_3d": {"training": PUBLISHED_TRAINING},
     }

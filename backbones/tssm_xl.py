@@ -39,6 +39,8 @@ class Config(CoreConfig):
     """LayerNorm before attention and feed-forward network, and after the last layer (our choice), or behind each."""
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(learning_rate=1e-4, batch_size=8))
 
+    parameter_dial: ClassVar[tuple[str, int] | None] = ("feedforward", 1)
+
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "debug": {"layers": 2, "heads": 2, "memory": 4},
         "small": {
@@ -48,6 +50,7 @@ class Config(CoreConfig):
             "training": TrainingConfig(learning_rate=1e-3, batch_size=16, warmup_updates=50),
         },
         "standard": {"layers": 6, "heads": 8, "memory": None, "training": TrainingConfig(learning_rate=3e-4)},
+        "matched_state": {"width": 64, "layers": 2, "heads": 4, "memory": 4},
         "paper_2d": {"layers": 10},
         "paper_3d": {"layers": 12},
     }

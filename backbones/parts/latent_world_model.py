@@ -45,6 +45,8 @@ class CoreConfig(LatentConfig):
     posterior: str = "factorised"
     """``factorised``: q(z_t | x_t). ``full_history``: a second core reads all frames so far (paper, appendix B.1)."""
 
+    parameter_dial: ClassVar[tuple[str, int] | None] = ("width", 1)
+
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "debug": {"width": 32},
         "small": {"width": 96},
