@@ -47,12 +47,10 @@ class Dataset:
         self.env: envs.EnvSpec | None = None
         if self.manifest.store == "states":
             self.env = envs.spec(self.manifest.env, **self.manifest.options)
-            installed = envs.renderer_info(self.env)
-            if installed != self.manifest.renderer:
-                raise UserError(
-                    f"the dataset at {folder} was made for renderer {self.manifest.renderer}, "
-                    f"installed is {installed}; install the packages of constraints.txt or make the dataset again"
-                )
+            try:
+                envs.check_renderer(self.env, self.manifest.renderer)
+            except ValueError as error:
+                raise UserError(f"dataset {folder}: {error}") from error
         self._shards = {
             split: [s for s in self.manifest.shards if s.split == split] for split in self.manifest.episodes
         }

@@ -76,7 +76,7 @@ def _vary(env: EnvSpec, options: dict[str, Any]) -> EnvSpec:
     return _family(env.family).vary(env, **options)
 
 
-def make(name: str, **kwargs: Any) -> gymnasium.Env:
+def make(name: str, /, **kwargs: Any) -> gymnasium.Env:
     """The Gymnasium environment called ``name``; ``kwargs`` go to its class."""
     found = spec(name)
     return gymnasium.make(found.gym_id, **(found.gym_kwargs | kwargs)).unwrapped
@@ -107,3 +107,18 @@ def content_age(env: EnvSpec, trajectory: Trajectory) -> Shaped[np.ndarray, "T r
 def renderer_info(env: EnvSpec) -> dict[str, Any]:
     """Name and fingerprint of the renderer, for manifests."""
     return _family(env.family).renderer_info(env)
+
+
+def check_renderer(env: EnvSpec, stored: dict[str, Any]) -> None:
+    """Compares the ``renderer_info`` of a manifest with this installation.
+
+    Raises ``ValueError`` if frames would differ. A family without tolerance of its own asks for equality.
+    """
+    family = _family(env.family)
+    if hasattr(family, "check_renderer"):
+        family.check_renderer(env, stored)
+    elif (here := renderer_info(env)) != stored:
+        raise ValueError(
+            f"the data was made for renderer {stored}, installed is {here}; install the packages of constraints.txt or "
+            "make the dataset again"
+        )

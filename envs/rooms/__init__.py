@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from envs.episode import Trajectory
 from envs.rooms.layouts import LAYOUTS, layout
@@ -144,4 +144,31 @@ def renderer_info(spec: EnvSpec) -> dict[str, Any]:
     return fingerprint(spec.gym_kwargs["renderer"], spec.gym_kwargs["name"])
 
 
-__all__ = ["LAYOUTS", "LENGTHS", "NAMES", "parse", "render", "renderer_info", "simulate", "start_count"]
+def check_renderer(spec: EnvSpec, stored: dict[str, Any]) -> None:
+    """``ValueError`` if frames drawn here would differ from those of data with this ``renderer_info``."""
+    from envs.rooms.fingerprint import check
+
+    check(stored, spec.gym_kwargs["name"])
+
+
+def content_age(spec: EnvSpec, trajectory: Trajectory) -> Int64[np.ndarray, "T 1 1"]:
+    """For each query frame, steps since what it shows was last in view in the context, rounded; 0 if it never was."""
+    from envs.rooms.seen import rooms_content_age
+
+    plan = layout(spec.gym_kwargs["name"])
+    age = rooms_content_age(plan, Scene(**trajectory.scene), trajectory.state["pose"], spec.context_length)
+    return np.nan_to_num(age).round().astype(np.int64)[:, None, None]
+
+
+__all__ = [
+    "LAYOUTS",
+    "LENGTHS",
+    "NAMES",
+    "check_renderer",
+    "content_age",
+    "parse",
+    "render",
+    "renderer_info",
+    "simulate",
+    "start_count",
+]
