@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from scipy import stats
 
 from benchmark import groups as grouping
-from benchmark import record, strips
+from benchmark import memory_figures, record, strips
 from benchmark.groups import Group
 from benchmark.leaderboard import budget_words
 from benchmark.metrics import HEADLINE, METRICS
@@ -46,6 +46,9 @@ def all_figures(one: Group) -> dict[str, bytes]:
         made["filmstrip"] = filmstrip(one)
         made["quality_against_cost"] = quality_against_cost(one)
         made["speed_and_memory"] = speed_and_memory(one)
+        made["error_by_age"] = memory_figures.error_by_age(one)
+        made["doors_by_keys_used"] = memory_figures.doors_by_keys_used(one)
+        made["recall_after_teleport"] = memory_figures.recall_after_teleport(one)
         files = {}
         for name, figure in made.items():
             if figure is not None:

@@ -107,7 +107,8 @@ def test_damaged_records_are_left_out_and_named(results: Path, tmp_path: Path) -
 
 def test_figures_and_strips_exist(results: Path) -> None:
     names = {path.name.rsplit("-", 1)[1] for path in (results / "figures").glob("*.png")}
-    assert names == {"error_by_step.png", "filmstrip.png", "quality_against_cost.png", "speed_and_memory.png"}
+    usual = {"error_by_step.png", "filmstrip.png", "quality_against_cost.png", "speed_and_memory.png"}
+    assert names == usual | {"error_by_age.png"}
 
 
 def test_strip_shows_the_truth(results: Path, data_root: Path) -> None:
