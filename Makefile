@@ -8,7 +8,7 @@ BACKBONE ?= s4wm
 EPISODES ?= default
 SEEDS ?= 0 1 2
 
-.PHONY: help setup setup-3d setup-peers dataset datasets-2d doctor run quickstart smoke report test test-fast test-slow bench check fix clean
+.PHONY: help setup setup-3d setup-peers dataset datasets-2d doctor run quickstart smoke report test test-fast test-slow check fix clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -59,9 +59,6 @@ test: $(READY3D)  ## all tests
 
 test-fast: $(READY3D)  ## tests without the slow ones
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
-
-bench: $(READY)  ## speed of every fast form against its slow twin and against peers
-	$(BIN)/python -m benchmark.bench
 
 check: $(READY3D)  ## format, lint, types, layers, leaderboards up to date
 	$(BIN)/ruff format --check .
