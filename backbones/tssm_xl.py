@@ -92,11 +92,19 @@ class Layer(nn.Module):
         self, x: Float[Tensor, "B T D"], cache: Cache, biases: Float[Tensor, "2 heads size"]
     ) -> tuple[Float[Tensor, "B T D"], Cache]:
         attended, cache = self.attention(x, cache, biases)
-        x = x + attended
+        return self._finish(x + attended), cache
+
+    def outputs(
+        self, x: Float[Tensor, "B T D"], cache: Cache, biases: Float[Tensor, "2 heads size"]
+    ) -> Float[Tensor, "B T D"]:
+        """``forward`` without the cache after it."""
+        return self._finish(x + self.attention.outputs(x, cache, biases))
+
+    def _finish(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         if self.pre_norm:
-            return x + self.feedforward(self.feedforward_norm(x)), cache
+            return x + self.feedforward(self.feedforward_norm(x))
         x = self.attention_norm(x)
-        return self.feedforward_norm(x + self.feedforward(x)), cache
+        return self.feedforward_norm(x + self.feedforward(x))
 
 
 class TransformerXL(SequenceCore):
@@ -131,6 +139,11 @@ class TransformerXL(SequenceCore):
             x, cache = layer(x, cache, self.biases)
             after.append(cache)
         return self.norm(x), after
+
+    def outputs(self, x: Float[Tensor, "B T D"], state: State) -> Float[Tensor, "B T D"]:
+        for layer, cache in zip(self.layers, state, strict=True):
+            x = cast(Layer, layer).outputs(x, cache, self.biases)
+        return self.norm(x)
 
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
         y, state = self(x.unsqueeze(1), state)

@@ -21,6 +21,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
+from backbones.parts.weight_cache import WeightCache
+
 Cache = dict[str, Any]
 """What one attention layer remembers, tensors with the axes batch, head, frame, size of a head:
 
@@ -69,7 +71,7 @@ class RelativeAttention(nn.Module):
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.position = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
-        self._folded: tuple[Any, Tensor] | None = None
+        self._folded: WeightCache[Tensor] = WeightCache()
 
     def initial_cache(self, batch_size: int) -> Cache:
         """The empty memory, on the device of the parameters."""
@@ -82,62 +84,85 @@ class RelativeAttention(nn.Module):
         self, x: Float[Tensor, "B T D"], cache: Cache, biases: Float[Tensor, "2 heads S"]
     ) -> tuple[Float[Tensor, "B T D"], Cache]:
         """Frames that follow on those in the cache, and the cache after them. ``biases`` are u and v."""
+        query, keys, values = self._read(x, cache)
+        closed = keys.shape[2] // self.segment * self.segment
+        past = self._past(x, cache, keys, values, closed)
+        y = self._mix(query, past, (keys, values), cache, biases)
+        inputs = None
+        if torch.is_grad_enabled():
+            inputs = x if cache["open_inputs"] is None else torch.cat([cache["open_inputs"], x], dim=1)
+            inputs = inputs[:, max(0, closed - keys.shape[2] + inputs.shape[1]) :]
+        return y, {
+            "keys": past[0][:, :, -self.memory :].contiguous(),
+            "values": past[1][:, :, -self.memory :].contiguous(),
+            "open_keys": keys[:, :, closed:].contiguous(),
+            "open_values": values[:, :, closed:].contiguous(),
+            "open_inputs": inputs,
+        }
+
+    def outputs(
+        self, x: Float[Tensor, "B T D"], cache: Cache, biases: Float[Tensor, "2 heads S"]
+    ) -> Float[Tensor, "B T D"]:
+        """``forward`` without the cache after it: no memory is made of the last segment."""
+        query, keys, values = self._read(x, cache)
+        closed = (keys.shape[2] - 1) // self.segment * self.segment
+        past = self._past(x, cache, keys, values, closed)
+        return self._mix(query, past, (keys, values), cache, biases)
+
+    def _read(self, x: Tensor, cache: Cache) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of the new frames, keys and values of the open segment's and the new ones."""
         query, keys, values = self._split_heads(self.query_key_value(self.norm(x)))
         keys = torch.cat([cache["open_keys"], keys], dim=2)
-        values = torch.cat([cache["open_values"], values], dim=2)
-        past_keys, past_values, after = self._remember(x, cache, keys, values)
+        return query, keys, torch.cat([cache["open_values"], values], dim=2)
 
-        opened, filled = cache["open_keys"].shape[2], cache["keys"].shape[2]
-        frames = keys.shape[2]
+    def _mix(
+        self,
+        query: Tensor,
+        past: tuple[Tensor, Tensor],
+        own: tuple[Tensor, Tensor],
+        cache: Cache,
+        biases: Float[Tensor, "2 heads S"],
+    ) -> Float[Tensor, "B T D"]:
+        """All segments side by side: attention to keys and values of the past and of the segment itself."""
+        opened, filled, frames = cache["open_keys"].shape[2], cache["keys"].shape[2], own[0].shape[2]
         segments = math.ceil(frames / self.segment)
         memory = min(self.memory, filled + (segments - 1) * self.segment)
         if segments > 1:  # whole segments; those frames at either end that are not asked for are cut off again
             spare = segments * self.segment - frames
             query = pad(query, (0, 0, opened, spare))
-            keys, values = pad(keys, (0, 0, 0, spare)), pad(values, (0, 0, 0, spare))
-        query, keys, values = (part.unflatten(2, (segments, -1)) for part in (query, keys, values))
-        past_keys = self._windows(past_keys, memory - filled, memory, segments)
-        past_values = self._windows(past_values, memory - filled, memory, segments)
-        hidden = None if x.shape[1] == 1 else self._hidden(query, keys, memory, filled)
+            own = (pad(own[0], (0, 0, 0, spare)), pad(own[1], (0, 0, 0, spare)))
+        query, keys, values = (part.unflatten(2, (segments, -1)) for part in (query, *own))
+        past_keys, past_values = (self._windows(part, memory - filled, memory, segments) for part in past)
+        hidden = None if frames - opened == 1 else self._hidden(query, keys, memory, filled)
         mixed = self._attend(query, (past_keys, keys), (past_values, values), biases, hidden).flatten(2, 3)
         if segments > 1:
             mixed = mixed[:, :, opened:frames]
-        return self.output(mixed.transpose(1, 2).flatten(2)), after
+        return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _split_heads(self, projected: Float[Tensor, "B T P"]) -> tuple[Tensor, ...]:
         """``(B, heads, T, size of a head)`` for each of the projections that lie side by side."""
         parts = projected.chunk(projected.shape[-1] // self.output.weight.shape[0], dim=-1)
         return tuple(part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
 
-    def _remember(self, x: Tensor, cache: Cache, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Cache]:
-        """Keys and values of memory and closed segments as later segments see them, and the cache after this call.
+    def _past(self, x: Tensor, cache: Cache, keys: Tensor, values: Tensor, closed: int) -> tuple[Tensor, Tensor]:
+        """Keys and values as later segments see them: the memory, then the first ``closed`` of the given frames.
 
         ``keys`` and ``values`` hold the open segment's frames and the new ones.
         """
-        closed = keys.shape[2] // self.segment * self.segment
-        inputs = None
+        if not closed:
+            return cache["keys"], cache["values"]
         cut_keys, cut_values = keys[:, :, :closed], values[:, :, :closed]
         if torch.is_grad_enabled():
             kept = cache["open_inputs"]
             inputs = x if kept is None else torch.cat([kept, x], dim=1)
-            if closed:
-                width = x.shape[-1]
-                projected = linear(self.norm(inputs.detach()), self.query_key_value.weight[width:])
-                without = keys.shape[2] - inputs.shape[1]  # frames of a state that came without its inputs
-                cut_keys, cut_values = (
-                    torch.cat([old[:, :, :without], new], dim=2)[:, :, :closed]
-                    for old, new in zip((keys, values), self._split_heads(projected), strict=True)
-                )
-        past_keys = torch.cat([cache["keys"], cut_keys], dim=2) if closed else cache["keys"]
-        past_values = torch.cat([cache["values"], cut_values], dim=2) if closed else cache["values"]
-        after = {
-            "keys": past_keys[:, :, -self.memory :].contiguous(),
-            "values": past_values[:, :, -self.memory :].contiguous(),
-            "open_keys": keys[:, :, closed:].contiguous(),
-            "open_values": values[:, :, closed:].contiguous(),
-            "open_inputs": None if inputs is None else inputs[:, max(0, closed - keys.shape[2] + inputs.shape[1]) :],
-        }
-        return past_keys, past_values, after
+            without = keys.shape[2] - inputs.shape[1]  # frames of a cache that came without its inputs
+            inputs = self.norm(inputs[:, : max(0, closed - without)].detach())
+            projected = self._split_heads(linear(inputs, self.query_key_value.weight[x.shape[-1] :]))
+            cut_keys, cut_values = (
+                torch.cat([old[:, :, : min(without, closed)], new], dim=2)
+                for old, new in zip((keys, values), projected, strict=True)
+            )
+        return torch.cat([cache["keys"], cut_keys], dim=2), torch.cat([cache["values"], cut_values], dim=2)
 
     def _windows(self, past: Tensor, missing: int, memory: int, segments: int) -> Float[Tensor, "B heads S M size"]:
         """The ``memory`` frames before each segment; ``missing`` empty ones stand before the first."""
@@ -181,15 +206,13 @@ class RelativeAttention(nn.Module):
         return weights[0] @ values[0] + weights[1] @ values[1]
 
     def _positions(self, count: int, like: Tensor) -> Float[Tensor, "heads count size"]:
-        """``W R_n`` for the distances ``count - 1, ..., 0``; without gradients, once for fixed weights."""
-        weight = self.position.weight
+        """``W R_n`` for the distances ``count - 1, ..., 0``."""
         if torch.is_grad_enabled():
-            return self._project_positions(count, like)
-        stamp = (weight.data_ptr(), weight._version, like.dtype, like.device)
-        if self._folded is None or self._folded[0] != stamp:
-            self._folded = (stamp, self._project_positions(self.memory + self.segment, like))
-        return self._folded[1][:, -count:]
+            return self._project_positions(count).to(like.dtype)
+        most = self.memory + self.segment
+        table = self._folded.get(self.position.parameters(), lambda: self._project_positions(most))
+        return table[:, -count:].to(like.dtype)
 
-    def _project_positions(self, count: int, like: Tensor) -> Float[Tensor, "heads count size"]:
-        table = sinusoids(count, self.position.weight.shape[1], like)
+    def _project_positions(self, count: int) -> Float[Tensor, "heads count size"]:
+        table = sinusoids(count, self.position.weight.shape[1], self.position.weight)
         return self.position(table).unflatten(-1, (self.heads, -1)).transpose(0, 1)
