@@ -12,8 +12,6 @@ parameters are: ``decay`` lies in the unit disc and ``|gain| |sense| <= 2``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Complex, Complex128, Float
 from torch import Tensor
@@ -25,77 +23,72 @@ from backbones.parts.power_series import convolve, delayed, loop_response
 
 def kernel(system: DiscreteSystem, length: int, real: torch.dtype) -> Float[Tensor, "H L"]:
     """``K_k = 2 Re C Abar^k Bbar`` for k < length, in the precision ``real``."""
-    return _closed_loop(system, DecayPowers(system.decay, length, real)).kernel
+    return _SequenceForm(system, length, real).kernel
 
 
 def run(
     system: DiscreteSystem, inputs: Float[Tensor, "B H L"], state: Complex[Tensor, "B H n"] | None
 ) -> Float[Tensor, "B H L"]:
     """``y`` from all inputs at once, beginning with ``state`` (zero if None)."""
-    return _run(system, inputs, state)[0]
+    form = _SequenceForm(system, inputs.shape[-1], inputs.dtype)
+    return form.outputs(inputs, state, form.fed_back(state))
 
 
 def run_and_end(
     system: DiscreteSystem, inputs: Float[Tensor, "B H L"], state: Complex[Tensor, "B H n"] | None
 ) -> tuple[Float[Tensor, "B H L"], Complex[Tensor, "B H n"]]:
     """``y``, and the state after the last input."""
-    outputs, loop, powers, fed_back = _run(system, inputs, state)
-    rows = [inputs]
-    weights = [system.drive]
-    if system.feedback is not None:
-        assert loop.sensed is not None
-        sensed = convolve(delayed(loop.sensed), inputs)
-        rows.append(sensed if fed_back is None else sensed + fed_back)
-        weights.append(system.feedback.gain)
-    batch = len(inputs)
-    totals = powers.totals(torch.cat(rows).transpose(0, 1)).unflatten(1, (len(rows), batch))  # (H, rows, B, n)
-    after = (totals * torch.stack(weights, 1).unsqueeze(2).to(totals.dtype)).sum(1).transpose(0, 1)
-    if state is not None:
-        after = after + state * _power(system.decay, inputs.shape[-1]).to(state.dtype)
-    return outputs, after
+    form = _SequenceForm(system, inputs.shape[-1], inputs.dtype)
+    fed_back = form.fed_back(state)
+    return form.outputs(inputs, state, fed_back), form.end(inputs, state, fed_back)
 
 
-class _Loop(NamedTuple):
-    """Responses ``(H, L)`` of the whole system."""
+class _SequenceForm:
+    """A system over L steps: its responses, all ``(H, L)``.
 
-    kernel: Tensor
-    """y from u."""
-    sensed: Tensor | None
-    """What is fed back, one step later, from u."""
-    response: Tensor | None
-    """``1 / (1 - z d(z))``, d being the loop gain."""
-    readout: Tensor | None
-    """y from what is fed back, with the loop open."""
+    ``kernel``: y from u. With feedback also ``readout``: y from what is fed back, the loop being open; ``loop``:
+    ``1 / (1 - z d(z))``; ``sensed``: what is fed back one step after u.
+    """
 
+    def __init__(self, system: DiscreteSystem, length: int, real: torch.dtype) -> None:
+        self.system, self.length = system, length
+        self.powers = DecayPowers(system.decay, length, real)
+        direct = system.readout * system.drive
+        if system.feedback is None:
+            self.kernel = self.powers.responses(direct.unsqueeze(1)).squeeze(1)
+            return
+        gain, sense = system.feedback
+        weights = torch.stack([direct, system.readout * gain, sense * system.drive, sense * gain], 1)
+        direct, self.readout, sensed, loop_gain = self.powers.responses(weights).unbind(1)
+        self.loop = loop_response(loop_gain)
+        self.sensed = convolve(sensed, self.loop)
+        self.kernel = direct + delayed(convolve(self.readout, self.sensed))
 
-def _closed_loop(system: DiscreteSystem, powers: DecayPowers) -> _Loop:
-    if system.feedback is None:
-        return _Loop(powers.responses((system.readout * system.drive).unsqueeze(1)).squeeze(1), None, None, None)
-    gain, sense = system.feedback
-    weights = [system.readout * system.drive, system.readout * gain, sense * system.drive, sense * gain]
-    direct, readout, sensed, loop_gain = powers.responses(torch.stack(weights, 1)).unbind(1)
-    response = loop_response(loop_gain)
-    sensed = convolve(sensed, response)
-    return _Loop(direct + delayed(convolve(readout, sensed)), sensed, response, readout)
+    def fed_back(self, state: Complex[Tensor, "B H n"] | None) -> Float[Tensor, "B H L"] | None:
+        """What goes round the loop from the initial state alone."""
+        if state is None or self.system.feedback is None:
+            return None
+        sensed = self.powers.responses(state.transpose(0, 1) * self.system.feedback.sense.unsqueeze(1))
+        return convolve(self.loop, sensed.transpose(0, 1))
 
+    def outputs(self, inputs: Tensor, state: Tensor | None, fed_back: Tensor | None) -> Float[Tensor, "B H L"]:
+        outputs = convolve(self.kernel, inputs)
+        if state is not None:
+            weights = state.transpose(0, 1) * (self.system.readout * self.system.decay).unsqueeze(1)
+            outputs = outputs + self.powers.responses(weights).transpose(0, 1)
+        return outputs if fed_back is None else outputs + convolve(self.readout, fed_back)
 
-def _run(
-    system: DiscreteSystem, inputs: Float[Tensor, "B H L"], state: Complex[Tensor, "B H n"] | None
-) -> tuple[Tensor, _Loop, DecayPowers, Tensor | None]:
-    """Outputs, and what the final state needs: responses, powers, and what the state feeds back."""
-    powers = DecayPowers(system.decay, inputs.shape[-1], inputs.dtype)
-    loop = _closed_loop(system, powers)
-    outputs = convolve(loop.kernel, inputs)
-    if state is None:
-        return outputs, loop, powers, None
-    rows = state.transpose(0, 1)  # (H, B, n)
-    outputs = outputs + powers.responses(rows * (system.readout * system.decay).unsqueeze(1)).transpose(0, 1)
-    if system.feedback is None:
-        return outputs, loop, powers, None
-    assert loop.response is not None and loop.readout is not None
-    fed_back = powers.responses(rows * system.feedback.sense.unsqueeze(1)).transpose(0, 1)
-    fed_back = convolve(loop.response, fed_back)
-    return outputs + convolve(loop.readout, fed_back), loop, powers, fed_back
+    def end(self, inputs: Tensor, state: Tensor | None, fed_back: Tensor | None) -> Complex[Tensor, "B H n"]:
+        """The state after the inputs: what they, and what was fed back, left behind."""
+        driven, weights = [inputs], [self.system.drive]
+        if self.system.feedback is not None:
+            round_loop = convolve(delayed(self.sensed), inputs)
+            driven.append(round_loop if fed_back is None else round_loop + fed_back)
+            weights.append(self.system.feedback.gain)
+        totals = self.powers.totals(torch.cat(driven).transpose(0, 1))  # (H, one or two times B, n)
+        totals = totals.unflatten(1, (len(driven), -1)) * torch.stack(weights, 1).unsqueeze(2).to(totals.dtype)
+        after = totals.sum(1).transpose(0, 1)
+        return after if state is None else after + state * _power(self.system.decay, self.length).to(state.dtype)
 
 
 def _power(base: Complex128[Tensor, "H n"], exponent: int) -> Complex128[Tensor, "H n"]:
