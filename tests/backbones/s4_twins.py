@@ -30,18 +30,20 @@ def dense_steps(system: DiscreteSystem, inputs: Tensor, state: Tensor | None) ->
     return torch.stack(outputs, -1), state.chunk(2, -1)[0]
 
 
-def cauchy_kernel(
-    poles: Tensor, low_rank: Tensor, drive: Tensor, readout: Tensor, dt: Tensor, length: int, system: DiscreteSystem
-) -> Tensor:
-    """S4's generating function at the roots of unity (Gu et al., 2022, appendix C.3), four Cauchy sums, dense power.
+def truncated(system: DiscreteSystem, readout: Tensor, length: int) -> Tensor:
+    """``C (I - Abar^L)``, half of it, by a dense power: what a generating function at roots of unity needs for C."""
+    power = torch.linalg.matrix_power(dense(system)[0].to(readout.dtype), length)
+    full = _both(readout)
+    return (full - torch.einsum("hi,hij->hj", full, power)).chunk(2, -1)[0]
 
-    ``poles`` to ``dt`` are the continuous system, ``(H, n)`` and ``(H,)``; ``system`` the same one discretised.
-    Multiplied through by ``(1 + w) / 2``, so that nothing is singular at ``w = -1``.
+
+def cauchy_kernel(poles: Tensor, low_rank: Tensor, drive: Tensor, truncated: Tensor, dt: Tensor, length: int) -> Tensor:
+    """S4's generating function at the roots of unity (Gu et al., 2022, appendix C.3), by four Cauchy sums.
+
+    ``poles``, ``low_rank``, ``drive`` ``(H, n)`` and ``dt`` ``(H,)`` are the continuous system, ``truncated`` is
+    ``C (I - Abar^L)``. Multiplied through by ``(1 + w) / 2``, so that nothing is singular at ``w = -1``.
     """
-    transition = dense(system)[0].to(readout.dtype)
-    power = torch.linalg.matrix_power(transition, length)
-    readout = _both(readout)
-    readout = readout - torch.einsum("hi,hij->hj", readout, power)
+    readout = _both(truncated)
     poles, low_rank, drive = (_both(value.expand(len(readout), -1)) for value in (poles, low_rank, drive))
     angle = -2 * torch.pi * torch.arange(length // 2 + 1, dtype=dt.dtype) / length
     w = torch.polar(torch.ones_like(angle), angle)

@@ -51,7 +51,9 @@ def check_same_gradients(actual: Tensor, expected: Tensor, leaves: list[Tensor],
 def test_kernel_equals_cauchy_form(length: int) -> None:
     values = parameters("dplr")
     system = discretise("dplr", values)
-    expected = s4_twins.cauchy_kernel(*values, length, system)
+    poles, low_rank, drive, readout, dt = values
+    truncated = s4_twins.truncated(system, readout, length)
+    expected = s4_twins.cauchy_kernel(poles, low_rank, drive, truncated, dt, length)
     check_same_gradients(kernel(system, length, torch.float64), expected, values)
 
 
