@@ -39,6 +39,7 @@ from backbones.interface import (
     as_float,
     encode_action,
 )
+from backbones.matching import STATE_BYTES
 from backbones.parts.gaussian import Evidence, Gaussian
 from backbones.parts.image_coder import CoderConfig, build_decoder, build_encoder, map_frames
 from backbones.parts.latents import uniforms
@@ -46,8 +47,11 @@ from backbones.parts.mts3_encoders import TIME_CODES, AbstractAction, Control, U
 from backbones.parts.mts3_filter import Beliefs, Frames, TwoLevelFilter
 from backbones.parts.mts3_levels import STARTS, FastLevel, SlowLevel
 from backbones.parts.mts3_masks import MASKS, training_mask
-from backbones.parts.reward_head import build_reward_head
+from backbones.parts.reward_head import build_reward_head, masked_mean
 from backbones.parts.state import detached, merged
+
+GROWTH_LIMITS = (100.0, 1000.0)
+"""Size of means and covariances from which on the loss holds growth against them; a first belief has variance 10."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +68,13 @@ class Config(BackboneConfig):
     """Hidden units of control, encoders and reward head (published: 120 for frames and control, else 240)."""
     task: str = "prior"
     """The slow belief of the same window that the fast level reads: ``prior`` (causal, ours) or ``posterior``."""
-    control: str = "state"
+    control: str = "additive"
     """What an action adds to the fast state: ``additive``, b(a), as published; ``state``, b(a, m), ours."""
     abstraction: str = "ordered"
     """How the slow level reads a window's actions: ``set``, as published, or ``ordered``, ours."""
     time_code: str = "sinusoidal"
     """Code of a frame's place in its window: ``scalar``, as published, or ``sinusoidal``, ours."""
-    start: str = "persistent"
+    start: str = "published"
     """Transitions before training: ``published`` forgets at once, ``persistent`` does not (ours)."""
     normalise: bool = True
     """LayerNorm on the means that encoders give for frames (published for a sibling model, not for MTS3)."""
@@ -80,6 +84,9 @@ class Config(BackboneConfig):
     """Frames hidden in training: ``random``, as published; ``suffix`` also hides all that follows, in half the rows."""
     reconstruction_weight: float = 1.0
     """Weight of decoding posteriors of seen frames, beside 1 for priors (ours; published: priors only)."""
+    growth_weight: float = 1.0
+    """Weight of the logarithm by which beliefs exceed ``GROWTH_LIMITS``. Ours: decoders that normalise do not mind
+    huge means, so that transitions may come to amplify without end."""
     squared_error_weight: float = 0.5
     """Weight of the squared error summed over pixels, as for all backbones."""
     decode_fraction: float = 1.0
@@ -93,7 +100,10 @@ class Config(BackboneConfig):
     reward_statistics_rate: float = 0.03
     """Rate of the standardised head's running moments (ours)."""
 
+    parameter_dial: ClassVar[tuple[str, int] | None] = ("hidden", 1)
+
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "matched_state": {},  # see ``preset``
         "debug": {
             "coder": CoderConfig(kind="patch", depth=8, patch=8, hidden=32),
             "pairs": 8,
@@ -105,7 +115,7 @@ class Config(BackboneConfig):
             "pairs": 48,
             "hidden": 128,
             "decode_fraction": 0.2,
-            "training": TrainingConfig(learning_rate=1e-3, batch_size=16, warmup_updates=50),
+            "training": TrainingConfig(learning_rate=3e-3, batch_size=16, warmup_updates=50),
         },
         "standard": {
             "coder": CoderConfig(depth=32),
@@ -117,13 +127,13 @@ class Config(BackboneConfig):
         "paper_2d": {
             "coder": CoderConfig(depth=32),
             "pairs": 512,
-            "hidden": 1536,
+            "hidden": 1728,
             "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
         },
         "paper_3d": {
             "coder": CoderConfig(depth=48),
             "pairs": 512,
-            "hidden": 1536,
+            "hidden": 1600,
             "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
         },
     }
@@ -157,8 +167,15 @@ class Config(BackboneConfig):
 
     @classmethod
     def preset(cls, name: str, spec: WorldSpec, **overrides: Any) -> BackboneConfig:
-        """As for all backbones; a window has as many frames as an episode has windows, unless it is given."""
-        overrides.setdefault("window", max(2, round(math.sqrt(spec.length))))
+        """As for all backbones. Unless it is given, a window has about as many frames as an episode has windows.
+
+        ``matched_state`` has as many pairs as fit into the state's bytes when all but the last frame of a window are
+        open.
+        """
+        window = overrides.setdefault("window", max(2, round(math.sqrt(spec.length))))
+        if name == "matched_state":
+            numbers = (STATE_BYTES - 1) // 4 - (window - 1) * (spec.action.size + 1)
+            overrides.setdefault("pairs", max(1, numbers // (12 + 2 * (window - 1))))
         return super().preset(name, spec, **overrides)
 
     def build(self, spec: WorldSpec) -> WorldModel:
@@ -206,8 +223,13 @@ class MTS3(WorldModel):
         scored = batch.valid.clone()
         scored[:, 0] &= torch.zeros_like(batch.starts) if state is None else ~batch.starts
         prediction, reconstruction = self._image_losses(batch, beliefs, scored, scored & seen, generator)
-        loss = prediction + self.config.reconstruction_weight * reconstruction
-        metrics = {"image_loss": prediction.detach(), "reconstruction_loss": reconstruction.detach()}
+        growth = masked_mean(_growth(beliefs.prior), batch.valid)
+        loss = prediction + self.config.reconstruction_weight * reconstruction + self.config.growth_weight * growth
+        metrics = {
+            "image_loss": prediction.detach(),
+            "reconstruction_loss": reconstruction.detach(),
+            "growth": growth.detach(),
+        }
         if self.reward is not None:
             features = self.features(_latents(beliefs.posterior, beliefs.task))
             reward, last_step = self.reward.loss(features, batch.reward, batch.final, scored)
@@ -297,6 +319,13 @@ class MTS3(WorldModel):
     def _squared_error(self, mean: Tensor, observation: Tensor) -> Float[Tensor, " N"]:
         difference = self.decoder(mean) - as_float(observation)
         return self.config.squared_error_weight * difference.square().flatten(1).sum(1)
+
+
+def _growth(belief: Gaussian) -> Float[Tensor, "B T"]:
+    """Sum of the logarithms by which means and covariances exceed their limits."""
+    parts = zip(belief, GROWTH_LIMITS, strict=True)
+    mean, covariance = ((part.abs() / limit).clamp_min(1).log().sum(-1) for part, limit in parts)
+    return mean + covariance
 
 
 def _latents(belief: Gaussian, task: Float[Tensor, "B T D2"]) -> Latents:

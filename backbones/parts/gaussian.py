@@ -64,8 +64,10 @@ def condition(belief: Gaussian, observed: Evidence) -> Gaussian:
     surprise = (observed.weighted - observed.precision * belief.mean[..., :d]) * shrink
     gain = belief.covariance[..., : 2 * d]
     mean = belief.mean + gain * torch.cat([surprise, surprise], dim=-1)
-    covariance = torch.cat([upper * shrink, side * shrink, lower - side.square() * observed.precision * shrink], dim=-1)
-    return Gaussian(mean, covariance)
+    # lower - side^2 * precision * shrink, in a form that stays positive whatever the rounding
+    determinant = (upper * lower - side.square()).clamp_min(0)
+    below = (lower + observed.precision * determinant) * shrink
+    return Gaussian(mean, torch.cat([upper * shrink, side * shrink, below], dim=-1))
 
 
 def aggregate(prior_mean: Tensor | float, prior_variance: Tensor | float, observed: Evidence) -> Gaussian:

@@ -63,7 +63,7 @@ class AbstractAction(nn.Module):
     def forward(self, action: Float[Tensor, "B K H A"], known: Float[Tensor, "B K H"]) -> Gaussian:
         """``known`` is 0 where an action is not known: after the last one of the sequence."""
         if self.kind == "ordered":
-            side_by_side = torch.cat([action, known.unsqueeze(-1)], -1).flatten(2)
+            side_by_side = torch.cat([action * known.unsqueeze(-1), known.unsqueeze(-1)], -1).flatten(2)
             return aggregate(0.0, 1.0, self.encoder(side_by_side, torch.ones_like(known[:, :, 0])))
         place = torch.arange(self.window, device=action.device, dtype=action.dtype) / self.window
         code = time_code(self.code, place).expand(*action.shape[:3], -1)

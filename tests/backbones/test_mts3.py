@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from backbones.interface import Batch, ContinuousSpec, DiscreteSpec, ImageSpec, VectorSpec, WorldSpec
+from backbones.matching import STATE_BYTES
 from backbones.mts3 import MTS3, Config
 from backbones.parts.gaussian import Gaussian, affine_recurrence, condition, evidence
 from backbones.parts.mts3_encoders import Control, time_code
 from backbones.parts.mts3_levels import FastLevel
 from backbones.parts.mts3_masks import training_mask
+from backbones.parts.state import leaves
 
 SPEC = WorldSpec(VectorSpec(3), ContinuousSpec(2), context_length=9, query_length=5, has_reward=False)
 WINDOW = 4
@@ -135,7 +137,8 @@ class Literal:
                 weighted = weighted + valid[:, t : t + 1] * value / variance
         else:
             blank = torch.zeros(self.rows, 3, dtype=torch.float64)
-            row = [torch.cat([self.batch.previous_action[:, t], valid[:, t : t + 1]], -1) for t in frames]
+            known = [valid[:, t : t + 1] for t in frames]
+            row = [torch.cat([self.batch.previous_action[:, t] * k, k], -1) for t, k in zip(frames, known, strict=True)]
             value, variance = self.encode(encoder, torch.cat(row + [blank] * (WINDOW - len(row)), -1))
             precision, weighted = precision + 1 / variance, value / variance
         upper, lower = (1 / precision).chunk(2, -1)
@@ -410,6 +413,32 @@ def test_paper_sizes_are_comparable_to_the_other_backbones(size: int, actions: i
     with torch.device("meta"):
         model = Config.preset("paper", spec).build(spec)
     assert low <= sum(p.numel() for p in model.parameters()) <= high
+
+
+@pytest.mark.parametrize("length", [30, 250, 1000])
+@torch.no_grad()
+def test_matched_state_fits_at_its_largest(length: int):
+    spec = WorldSpec(ImageSpec(16, 16), DiscreteSpec(7), context_length=length - 9, query_length=9, has_reward=False)
+    config = Config.preset("matched_state", spec)
+    model = config.build(spec)
+    batch = Batch(
+        observation=torch.zeros(1, config.window - 1, 3, 16, 16, dtype=torch.uint8),
+        previous_action=torch.zeros(1, config.window - 1, dtype=torch.long),
+        reward=torch.zeros(1, config.window - 1),
+        starts=torch.ones(1, dtype=torch.bool),
+        valid=torch.ones(1, config.window - 1, dtype=torch.bool),
+        final=torch.zeros(1, config.window - 1, dtype=torch.bool),
+    )
+    size = sum(leaf.numel() * leaf.element_size() for leaf in leaves(model.observe(batch)[1]))
+    assert 0.97 * STATE_BYTES < size <= STATE_BYTES
+
+
+@torch.no_grad()
+def test_growth_is_held_against_beliefs_that_leave_their_limits():
+    model, batch = make_model(), random_batch()
+    assert model.loss(batch)[1]["growth"] == 0
+    model.filter.fast.transition.copy_(2 * torch.eye(16))  # doubles what it knows, frame by frame
+    assert model.loss(batch, None, torch.Generator().manual_seed(0))[1]["growth"] > 1
 
 
 def test_window_is_the_time_multiple():
