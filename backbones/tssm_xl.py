@@ -100,7 +100,14 @@ class Layer(nn.Module):
         """``forward`` without the cache after it."""
         return self._finish(x + self.attention.outputs(x, cache, biases))
 
-    def _finish(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def step(
+        self, x: Float[Tensor, "B D"], cache: Cache, biases: Float[Tensor, "2 heads size"]
+    ) -> tuple[Float[Tensor, "B D"], Cache]:
+        """One frame."""
+        attended, cache = self.attention.step(x, cache, biases)
+        return self._finish(x + attended), cache
+
+    def _finish(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
         if self.pre_norm:
             return x + self.feedforward(self.feedforward_norm(x))
         x = self.attention_norm(x)
@@ -146,5 +153,8 @@ class TransformerXL(SequenceCore):
         return self.norm(x)
 
     def step(self, x: Float[Tensor, "B D"], state: State) -> tuple[Float[Tensor, "B D"], State]:
-        y, state = self(x.unsqueeze(1), state)
-        return y.squeeze(1), state
+        after = []
+        for layer, cache in zip(self.layers, state, strict=True):
+            x, cache = cast(Layer, layer).step(x, cache, self.biases)
+            after.append(cache)
+        return self.norm(x), after

@@ -48,8 +48,6 @@ def align(scores: Float[Tensor, "*rows Q K"]) -> Float[Tensor, "*rows Q K"]:
     query ``t`` finds key ``j`` at column ``j + Q - 1 - t``. Entries of keys later than the query are meaningless.
     """
     queries, keys = scores.shape[-2:]
-    if queries == 1:
-        return scores
     skewed = pad(scores, (1, 0)).unflatten(-1, (keys + 1,)).flatten(-2)[..., queries:]
     return skewed.unflatten(-1, (queries, keys))
 
@@ -109,6 +107,32 @@ class RelativeAttention(nn.Module):
         past = self._past(x, cache, keys, values, closed)
         return self._mix(query, past, (keys, values), cache, biases)
 
+    def step(
+        self, x: Float[Tensor, "B D"], cache: Cache, biases: Float[Tensor, "2 heads S"]
+    ) -> tuple[Float[Tensor, "B D"], Cache]:
+        """``forward`` of one frame: every key that there is may be seen, so that nothing is hidden or moved."""
+        if torch.is_grad_enabled():
+            y, cache = self(x.unsqueeze(1), cache, biases)
+            return y.squeeze(1), cache
+        query, key, value = self.query_key_value(self.norm(x)).view(len(x), 3, self.heads, 1, -1).unbind(1)
+        keys = torch.cat([cache["open_keys"], key], dim=2)
+        values = torch.cat([cache["open_values"], value], dim=2)
+        lengths = [cache["keys"].shape[2], keys.shape[2]]
+        content, positional = biases.unsqueeze(2).unbind(0)
+        codes = self._positions(sum(lengths), x)
+        by_distance = ((query + positional).squeeze(2).transpose(0, 1) @ codes.transpose(-1, -2)).transpose(0, 1)
+        query = query + content
+        scores = torch.cat([query @ part.transpose(-1, -2) for part in (cache["keys"], keys)], dim=-1)
+        weights = ((scores + by_distance.unsqueeze(2)) * query.shape[-1] ** -0.5).softmax(-1)
+        past, own = weights.split(lengths, dim=-1)
+        y = self.output((past @ cache["values"] + own @ values).flatten(1))
+        if lengths[1] < self.segment:
+            return y, {**cache, "open_keys": keys, "open_values": values, "open_inputs": None}
+        after = self.initial_cache(len(x))
+        after["keys"] = torch.cat([cache["keys"], keys], dim=2)[:, :, -self.memory :].contiguous()
+        after["values"] = torch.cat([cache["values"], values], dim=2)[:, :, -self.memory :].contiguous()
+        return y, after
+
     def _read(self, x: Tensor, cache: Cache) -> tuple[Tensor, Tensor, Tensor]:
         """Queries of the new frames, keys and values of the open segment's and the new ones."""
         query, keys, values = self._split_heads(self.query_key_value(self.norm(x)))
@@ -133,7 +157,7 @@ class RelativeAttention(nn.Module):
             own = (pad(own[0], (0, 0, 0, spare)), pad(own[1], (0, 0, 0, spare)))
         query, keys, values = (part.unflatten(2, (segments, -1)) for part in (query, *own))
         past_keys, past_values = (self._windows(part, memory - filled, memory, segments) for part in past)
-        hidden = None if frames - opened == 1 else self._hidden(query, keys, memory, filled)
+        hidden = self._hidden(query, keys, memory, filled)
         mixed = self._attend(query, (past_keys, keys), (past_values, values), biases, hidden).flatten(2, 3)
         if segments > 1:
             mixed = mixed[:, :, opened:frames]
@@ -188,7 +212,7 @@ class RelativeAttention(nn.Module):
         keys: tuple[Tensor, Tensor],
         values: tuple[Tensor, Tensor],
         biases: Float[Tensor, "2 heads size"],
-        hidden: Tensor | None,
+        hidden: Tensor,
     ) -> Float[Tensor, "B heads S Q size"]:
         """Softmax attention to the memory and to the own segment."""
         content, positional = biases[:, :, None, None] * query.shape[-1] ** -0.5
@@ -200,8 +224,7 @@ class RelativeAttention(nn.Module):
         by_distance = (rows.flatten(1, 3) @ codes.transpose(-1, -2)).unflatten(1, rows.shape[1:4]).transpose(0, 1)
         by_content = [(query + content) @ part.transpose(-1, -2) for part in keys]
         scores = torch.cat(by_content, dim=-1) + align(by_distance)
-        if hidden is not None:
-            scores = scores.masked_fill(hidden, -torch.inf)
+        scores = scores.masked_fill(hidden, -torch.inf)
         weights = scores.softmax(-1).split(lengths, dim=-1)
         return weights[0] @ values[0] + weights[1] @ values[1]
 
