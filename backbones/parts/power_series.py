@@ -28,11 +28,35 @@ def fft_length(length: int) -> int:
         length += 1
 
 
-def convolve(a: Float[Tensor, "... L"], b: Float[Tensor, "... L"]) -> Float[Tensor, "... L"]:
-    """Causal convolution: the product of the two series."""
-    length = a.shape[-1]
-    padded = fft_length(2 * length - 1)
-    return torch.fft.irfft(torch.fft.rfft(a, padded) * torch.fft.rfft(b, padded), padded)[..., :length]
+def convolve(a: Float[Tensor, "*rows_a L"], b: Float[Tensor, "*rows_b L"]) -> Float[Tensor, "*rows L"]:
+    """Causal convolution: the product of the two series. The axes before the last are broadcast."""
+    return _Convolution.apply(a, b)
+
+
+class _Convolution(torch.autograd.Function):
+    """Products of spectra. Its gradient is two correlations with real transforms, where autograd's are complex."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        length = a.shape[-1]
+        ctx.padded = fft_length(2 * length - 1)
+        spectra = torch.fft.rfft(a, ctx.padded), torch.fft.rfft(b, ctx.padded)
+        ctx.save_for_backward(*spectra)
+        return torch.fft.irfft(spectra[0] * spectra[1], ctx.padded)[..., :length]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        spectra = ctx.saved_tensors
+        of_output = torch.fft.rfft(gradient, ctx.padded)
+        gradients: list[Tensor | None] = []
+        for wanted, own, other in zip(ctx.needs_input_grad, spectra, spectra[::-1], strict=True):
+            adjoint = (of_output * other.conj()).sum_to_size(own.shape) if wanted else None
+            gradients.append(adjoint if adjoint is None else _first(adjoint, ctx.padded, gradient.shape[-1]))
+        return tuple(gradients)
+
+
+def _first(spectrum: Tensor, padded: int, length: int) -> Tensor:
+    return torch.fft.irfft(spectrum, padded)[..., :length]
 
 
 def delayed(a: Float[Tensor, "... L"]) -> Float[Tensor, "... L"]:

@@ -102,7 +102,8 @@ class S4Layer(SequenceCore):
         return discretise(poles, drive, readout, dt)
 
     def _finish(self, y: Float[Tensor, "*batch D"], x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        y = nn.functional.gelu(torch.addcmul(y, x, self.skip))
+        # x first: the sum takes its memory layout, and y comes with channels before time.
+        y = nn.functional.gelu(x * self.skip + y)
         return nn.functional.glu(self.mix(y), -1)
 
     def _stepper(self) -> Stepper:
