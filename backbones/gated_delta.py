@@ -5,10 +5,10 @@ answers to the frame's key by a share ``beta``:
 
     S_t = alpha_t S_{t-1} + k_t delta_t^T,    delta_t = beta_t (v_t - alpha_t S_{t-1}^T k_t),    o_t = S_t^T q_t
 
-Training takes chunks of frames: within a chunk all ``delta`` solve one triangular system (equation 9 and the WY form
-of section 3.3), between chunks only ``S`` is handed on. A step costs the same however long the past is. Queries, keys
-and values pass a short causal convolution and SiLU, queries and keys are normalised, the output passes a gated RMSNorm,
-as published. Around it stand S4WM's blocks (our choice).
+Training takes chunks of frames: within a chunk all ``delta`` solve one triangular system, between chunks only ``S`` is
+handed on. A step costs the same however long the past is. Queries, keys and values pass a short causal convolution
+and SiLU, queries and keys are normalised, the output passes a gated RMSNorm, as published. Around it stand S4WM's
+blocks (our choice).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 One diagonal system a layer reads and writes all channels, ``x_k = Lambdabar x_{k-1} + Bbar u_k``,
 ``y_k = 2 Re C x_k + D u_k``, zero-order hold, computed by a parallel scan instead of a convolution. Poles begin as
-those of HiPPO-N in blocks on the diagonal, B and C as random matrices in their eigenbases (S5, section 3.4 and
-appendix B.1.1). Then ``u + y * sigmoid(W gelu(y))`` as residual.
+those of HiPPO-N in blocks on the diagonal, B and C as random matrices in their eigenbases, and the output is
+``y * sigmoid(W gelu(y))``, all as in S5.
 
 Blocks are those of S4WM, ``[S5, S5, MLP]``, so that nothing but the layer differs (our choice: no list of layers of a
 world model with S5 is published together with its totals).
@@ -120,7 +120,7 @@ class S5Layer(SequenceCore):
         yield from (self.log_decay, self.frequency, self.drive, self.log_dt)
 
     def _matrices(self) -> Matrices:
-        """Zero-order hold (S5 equation 6); in double precision as far as powers depend on it."""
+        """Zero-order hold; in double precision as far as powers depend on it."""
         poles = torch.complex(-self.log_decay.double().exp(), self.frequency.double())
         decay = (self.log_dt.double().exp() * poles).exp()
         drive = ((decay - 1) / poles).unsqueeze(1) * torch.view_as_complex(self.drive)

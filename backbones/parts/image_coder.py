@@ -5,8 +5,8 @@ Every encoder maps ``(N, *observation)`` float to ``(N, E)`` and has a field ``s
 keeps the number of frames in memory at once bounded.
 
 ``cnn`` is DreamerV3's (Hafner et al., 2023): kernel 4, stride 2, channels that double. ``patch`` is one convolution
-whose kernel is its stride, for observations that are made of tiles: an eighth of the time on a CPU. Vectors have an
-MLP.
+whose kernel is its stride, for observations that are made of tiles: updates of a small model take half the time on a
+CPU. Vectors have an MLP.
 """
 
 from __future__ import annotations

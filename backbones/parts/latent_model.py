@@ -1,7 +1,7 @@
 """What all world models with categorical latents share: configuration, decoding, features, loss.
 
 At frame ``t``: embedding ``e_t`` of the observation, history ``h_t``, prior ``p(z_t | h_t)``, posterior, sample
-``z_t``. Frame and reward are decoded from ``[h_t, z_t]``. Loss: S4WM (Deng et al., 2023), equations 6 and 9. The first
+``z_t``. Frame and reward are decoded from ``[h_t, z_t]``. Loss: S4WM (Deng et al., 2023), equations 6, 8, 9. The first
 frame of an episode has no prior in S4WM; no model scores it or trains on it.
 """
 

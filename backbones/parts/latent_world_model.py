@@ -1,4 +1,4 @@
-"""Any :class:`SequenceCore` as a world model, by S4WM's scheme (Deng et al., 2023, equations 2 to 5, algorithms 1, 2).
+"""Any :class:`SequenceCore` as a world model, by S4WM's scheme (Deng et al., 2023, equations 3 to 7, algorithms 1, 2).
 
 ``h_t = core(g_1 .. g_t)`` with ``g_t = MLP[z_{t-1}, a_t]``, prior ``p(z_t | h_t)``. The posterior does not read
 ``h_t``, hence all frames are encoded, and then all ``h_t`` computed, in parallel. ``h_0`` is zero: the first frame
@@ -123,7 +123,7 @@ class CoreWorldModel(LatentModel):
         """Latents, logits of the posterior, and, if it is to be kept, the (detached) state after the batch."""
         rows, time = batch.shape
         embedding, action = self.embed(batch), encode_action(batch.previous_action, self.spec.action)
-        logits, posterior_state = self.posterior(embedding, action, self._posterior_state(batch, state))
+        logits, posterior_state = self.posterior(embedding, action, self._posterior_state(batch.starts, state), keep)
         z = self.latents.sample(logits, uniforms((rows, time, self.latents.count), generator, logits.device))
         last = torch.zeros_like(z[:, 0]) if state is None else state["z"]
         before = torch.cat([last.unsqueeze(1), z[:, :-1]], 1)
@@ -132,9 +132,11 @@ class CoreWorldModel(LatentModel):
         after = detached({"z": z[:, -1], "core": core_state, "posterior": posterior_state}) if keep else None
         return Latents(h=h, z=z), logits, after
 
-    def _posterior_state(self, batch: Batch, state: State) -> State:
-        fresh = self.posterior.initial_state(len(batch.starts))
-        return fresh if state is None else merged(batch.starts, fresh, state["posterior"])
+    def _posterior_state(self, starts: Bool[Tensor, " B"], state: State) -> State:
+        fresh = self.posterior.initial_state(len(starts))
+        if state is None or starts.all():
+            return fresh
+        return merged(starts, fresh, state["posterior"]) if starts.any() else state["posterior"]
 
     def _histories(
         self, g: Float[Tensor, "B T D"], starts: Bool[Tensor, " B"], state: State, keep: bool

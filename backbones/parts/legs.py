@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def hippo_legs(size: int) -> tuple[Float64[Tensor, "N N"], Float64[Tensor, " N"]]:
-    """Matrices A and B of HiPPO-LegS (Gu et al., 2020, equation 30)."""
+    """Matrices A and B of HiPPO-LegS (Gu et al., 2020)."""
     order = torch.arange(size, dtype=torch.float64)
     b = (2 * order + 1).sqrt()
     a = -torch.outer(b, b).tril(-1) - torch.diag(order + 1)
@@ -53,7 +53,7 @@ def legs_dplr(
 
 
 def s4d_lin(size: int) -> tuple[Complex128[Tensor, " n"], Complex128[Tensor, " n"]]:
-    """``Lambda_n = -1/2 + i pi n`` and ``B = 1`` of S4D-Lin (Gu et al., 2022b, equation 9), n = size / 2.
+    """``Lambda_n = -1/2 + i pi n`` and ``B = 1`` of S4D-Lin (Gu et al., 2022b), n = size / 2.
 
     Raises ``ValueError`` for an odd size.
     """

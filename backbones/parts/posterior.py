@@ -21,13 +21,13 @@ class Posterior(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, embedding: Float[Tensor, "B T E"], action: Float[Tensor, "B T A"], state: State
+        self, embedding: Float[Tensor, "B T E"], action: Float[Tensor, "B T A"], state: State, keep: bool
     ) -> tuple[Float[Tensor, "B T Z"], State]:
-        """All frames at once."""
+        """All frames at once, and the state after them if it is to be kept."""
 
 
 class FactorisedPosterior(Posterior):
-    """``q(z_t | x_t)`` (S4WM equation 4). Without state."""
+    """``q(z_t | x_t)`` (S4WM equation 7). Without state."""
 
     def __init__(self, embedding: int, hidden: int, latents: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class FactorisedPosterior(Posterior):
         return None
 
     def forward(
-        self, embedding: Float[Tensor, "B T E"], action: Float[Tensor, "B T A"], state: State
+        self, embedding: Float[Tensor, "B T E"], action: Float[Tensor, "B T A"], state: State, keep: bool
     ) -> tuple[Float[Tensor, "B T Z"], State]:
         return self.head(embedding), None
 
@@ -55,7 +55,8 @@ class FullHistoryPosterior(Posterior):
         return self.core.initial_state(batch_size)
 
     def forward(
-        self, embedding: Float[Tensor, "B T E"], action: Float[Tensor, "B T A"], state: State
+        self, embedding: Float[Tensor, "B T E"], action: Float[Tensor, "B T A"], state: State, keep: bool
     ) -> tuple[Float[Tensor, "B T Z"], State]:
-        history, state = self.core(self.input(torch.cat([embedding, action], -1)), state)
-        return self.head(history), state
+        inputs = self.input(torch.cat([embedding, action], -1))
+        history, after = self.core(inputs, state) if keep else (self.core.outputs(inputs, state), None)
+        return self.head(history), after

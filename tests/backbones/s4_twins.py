@@ -38,7 +38,7 @@ def truncated(system: DiscreteSystem, readout: Tensor, length: int) -> Tensor:
 
 
 def cauchy_kernel(poles: Tensor, low_rank: Tensor, drive: Tensor, truncated: Tensor, dt: Tensor, length: int) -> Tensor:
-    """S4's generating function at the roots of unity (Gu et al., 2022, appendix C.3), by four Cauchy sums.
+    """S4's generating function at the roots of unity (Gu et al., 2022, algorithm 1), by four Cauchy sums.
 
     ``poles``, ``low_rank``, ``drive`` ``(H, n)`` and ``dt`` ``(H,)`` are the continuous system, ``truncated`` is
     ``C (I - Abar^L)``. Multiplied through by ``(1 + w) / 2``, so that nothing is singular at ``w = -1``.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from backbones import BACKBONES
 from backbones.contract.examples import episodes, noise
 from backbones.interface import Batch, DiscreteSpec, ImageSpec, Latents, WorldModel, WorldSpec, as_float
 from backbones.parts.state import map_leaves, merged
@@ -104,6 +105,18 @@ def test_only_the_full_posterior_reads_the_past() -> None:
         changed = replace(batch, observation=torch.cat([255 - batch.observation[:, :1], batch.observation[:, 1:]], 1))
         logits = [model._read(each, None, None, keep=False)[1][:, -1] for each in (batch, changed)]
         assert torch.equal(*logits) != reads
+
+
+@torch.no_grad()
+def test_any_core_can_be_a_full_posterior() -> None:
+    """Also one whose state grows, so that rows that begin and rows that go on have states of different shapes."""
+    config = BACKBONES["tssm_xl"].config("debug", SPEC)
+    model, batch = replace(config, posterior="full_history").build(SPEC).eval(), episodes(SPEC)
+    whole, _ = model.observe(batch, None, noise())
+    generators = noise()
+    first, state = model.observe(batch.frames(0, 6), None, generators)
+    second, _ = model.observe(batch.frames(6, 12), state, generators)
+    torch.testing.assert_close(torch.cat([first["h"], second["h"]], 1), whole["h"], atol=1e-5, rtol=1e-4)
 
 
 def test_loss_hands_on_state_where_it_is_asked_to() -> None:
