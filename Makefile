@@ -46,7 +46,7 @@ run: $(READY)  ## train and score one backbone: make run BACKBONE=s4wm ENV=distr
 	$(BIN)/python -m benchmark.run --backbone $(BACKBONE) --env $(ENV)
 
 quickstart: $(READY)  ## all main backbones on a small task, in minutes on two CPU cores
-	$(BIN)/python -m benchmark.compare --seeds $(SEEDS)
+	$(BIN)/python -m benchmark.compare --seeds $(SEEDS) --results runs/quickstart
 
 smoke: $(READY)  ## every main backbone for a few updates, in under a minute or two
 	$(BIN)/python -m benchmark.compare --preset debug --seeds 0 --results runs/smoke

@@ -47,7 +47,7 @@ class Config(CoreConfig):
             "layers": 3,
             "heads": 4,
             "memory": None,
-            "training": TrainingConfig(learning_rate=1e-3, batch_size=16, warmup_updates=50),
+            "training": TrainingConfig(learning_rate=3e-3, batch_size=16, warmup_updates=50),
         },
         "standard": {"layers": 6, "heads": 8, "memory": None, "training": TrainingConfig(learning_rate=3e-4)},
         "matched_state": {"width": 64, "layers": 2, "heads": 4, "memory": 4},

@@ -14,6 +14,9 @@ from benchmark.baselines import baseline_tables, strip_episodes
 from benchmark.config import RunConfig
 from benchmark.dataset import Dataset
 
+LAST = "mean_frame"
+"""Written last, so that its record means that all baselines are there."""
+
 
 @dataclass(frozen=True)
 class Baselines:
@@ -27,12 +30,13 @@ def ensure(dataset: Dataset, config: RunConfig, results: Path) -> Baselines:
     count = min(config.score.episodes or dataset.count("test"), dataset.count("test"))
     run_id = f"{dataset.digest[:8]}-test{count}-v{metrics.VERSION}"
     folder = results / "runs" / config.data.env
-    if not (folder / "mean_frame" / run_id / record.NAME).is_file():
-        for name, episodes, steps in baseline_tables(dataset, count):
+    if not (folder / LAST / run_id / record.NAME).is_file():
+        for name, episodes, steps in sorted(baseline_tables(dataset, count), key=lambda found: found[0] == LAST):
             write(folder / name / run_id, name, run_id, config, dataset, episodes, steps)
     if not isinstance(dataset.world.observation, ImageSpec):
         return Baselines(None)
-    table = pd.read_parquet(folder / "mean_frame" / run_id / record.PER_EPISODE)
+    record.read(folder / LAST / run_id)
+    table = pd.read_parquet(folder / LAST / run_id / record.PER_EPISODE)
     return Baselines(strip_episodes(table))
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmark.errors import UserError
-from benchmark.files import atomic_write, file_sha256, read_json, remove_leftovers, write_json
+from benchmark.files import atomic_write, file_sha256, read_json, remove_leftovers, sha256, write_json
 
 POINTER = "checkpoint.json"
+WEIGHTS = "weights.pt"
 
 
 def save(folder: Path, content: dict[str, Any], about: dict[str, Any]) -> None:
     """Writes a checkpoint, then moves the pointer to it, then removes older ones."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    name = f"checkpoint-{about['updates']:09d}.pt"
-    digest = atomic_write(folder / name, buffer.getvalue())
+    digest = sha256(buffer.getvalue())
+    name = f"checkpoint-{about['updates']:09d}-{digest[:8]}.pt"
+    atomic_write(folder / name, buffer.getvalue())
     write_json(folder / POINTER, {"file": name, "sha256": digest, **about})
     for old in folder.glob("checkpoint-*.pt"):
         if old.name != name:
@@ -38,8 +41,8 @@ def load(folder: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     pointer = read_json(folder / POINTER)
     try:
         path, digest = folder / Path(pointer["file"]).name, pointer["sha256"]
-        found = pointer["identity"]
-    except (KeyError, TypeError) as error:
+        found = dict(pointer["identity"])
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder / POINTER} lacks {error}; delete {folder} to begin the run anew") from error
     for part, value in identity.items():
         if found.get(part) != value:
@@ -48,6 +51,16 @@ def load(folder: Path, identity: dict[str, str]) -> dict[str, Any] | None:
                 "anew, or restore what was changed"
             )
     return load_file(path, digest)
+
+
+def finish(folder: Path, weights: dict[str, Any]) -> None:
+    """Leaves only the weights that were scored, as ``weights.pt``: the run is over, nothing is to be continued."""
+    buffer = io.BytesIO()
+    torch.save({"model": weights}, buffer)
+    atomic_write(folder / WEIGHTS, buffer.getvalue())
+    (folder / POINTER).unlink(missing_ok=True)
+    for old in folder.glob("checkpoint-*.pt"):
+        old.unlink()
 
 
 def load_file(path: Path, digest: str | None = None) -> dict[str, Any]:
@@ -59,6 +72,9 @@ def load_file(path: Path, digest: str | None = None) -> dict[str, Any]:
             f"checkpoint {path} is damaged (its hash differs); it was left in place, delete it to begin anew"
         )
     try:
+        with zipfile.ZipFile(path) as archive:
+            if (broken := archive.testzip()) is not None:  # torch does not look at the checksums
+                raise ValueError(f"{broken} is damaged")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, all of which mean the same to a user
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -21,7 +21,7 @@ Options = TypeVar("Options")
 _CEREMONY = re.compile(
     r"^(Parsing error|Value error|Required options|Unrecognized options) |Argument helptext:.*|For full helptext.*"
 )
-_FRAME = re.compile(r"[─-╿]+")
+_FRAME = re.compile(r"[─-╿]+|-{3,}|[+|]")
 
 
 def parse(kind: type[Options], arguments: list[str], program: str, default: Any = None) -> Options:

@@ -12,6 +12,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -30,7 +31,17 @@ from benchmark import manifest as manifests
 from benchmark.cli import parse
 from benchmark.columns import Column, encode_shard
 from benchmark.errors import UserError, command, user_input
-from benchmark.files import atomic_write, file_sha256, make_folder, read_json, remove_leftovers, write_json
+from benchmark.files import (
+    atomic_write,
+    canonical_json,
+    file_sha256,
+    make_folder,
+    read_json,
+    remove_leftovers,
+    sha256,
+    write_json,
+)
+from benchmark.machine import cores
 from benchmark.manifest import FileEntry, Manifest, package_versions, world_of
 from benchmark.progress import ProgressLine
 from envs.episode import SPLITS, Trajectory, episode_seeds
@@ -115,6 +126,15 @@ def data_root() -> Path:
     return Path(os.environ.get("WMBENCH_DATA", "data"))
 
 
+def folder_of(request: Request) -> Path:
+    """Where a dataset lives if no folder is given: ``data/<env>``, with a hash where it is not the default one."""
+    env = envs.spec(request.env)
+    usual = Request(env.name, 0, "states", dict(env.default_episodes))
+    if request == usual:
+        return data_root() / env.name
+    return data_root() / f"{env.name}-{sha256(canonical_json(dataclasses.asdict(request)))[:8]}"
+
+
 def parse_episodes(text: str, env: EnvSpec) -> dict[str, int]:
     """``train=..,val=..,test=..`` to numbers. Raises ``UserError`` for anything else."""
     if text == "default":
@@ -124,12 +144,13 @@ def parse_episodes(text: str, env: EnvSpec) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for part in text.split(","):
         split, _, number = part.partition("=")
-        if split not in SPLITS or split in sizes or not number.isdigit() or not 1 <= int(number) <= MAX_EPISODES:
+        count = int(number) if re.fullmatch("[0-9]{1,9}", number) else 0
+        if split not in SPLITS or split in sizes or not 1 <= count <= MAX_EPISODES:
             raise UserError(
                 f"episodes {text!r}: {part!r} is not understood; give train=N,val=N,test=N with N from 1 to "
                 f"{MAX_EPISODES}, or 'default' or 'paper'"
             )
-        sizes[split] = int(number)
+        sizes[split] = count
     if set(sizes) != set(SPLITS):
         raise UserError(
             f"episodes {text!r}: {', '.join(s for s in SPLITS if s not in sizes)} missing; all three are needed"
@@ -213,9 +234,17 @@ def collect(request: Request, folder: Path, workers: int = 0) -> Manifest:
         raise UserError(f"{folder} holds a dataset of another request ({found}); give another --out or delete it")
     if (folder / manifests.NAME).is_file():
         done = Manifest.read(folder)
-        done.verify_files(folder)
-        _remove_sidecars(folder)
-        return done
+        held = (done.env, done.seed, done.store, done.episodes, done.options)
+        if held != (request.env, request.seed, request.store, request.episodes, request.options):
+            raise UserError(f"{folder} holds another dataset ({done.env}, seed {done.seed}); give another --out")
+        try:
+            done.verify_files(folder)
+        except UserError as problem:
+            print(f"{problem}: making the dataset again", file=sys.stderr)
+            (folder / manifests.NAME).unlink()
+        else:
+            _remove_sidecars(folder)
+            return done
     if not begun.is_file():
         if any(folder.glob("*.parquet")):
             raise UserError(f"{folder} holds Parquet files of something else; give another --out")
@@ -224,7 +253,7 @@ def collect(request: Request, folder: Path, workers: int = 0) -> Manifest:
     todo = [job for job in jobs if not job.is_done()]
     if len(todo) < len(jobs):
         print(f"continuing: {len(jobs) - len(todo)} of {len(jobs)} shards are already there", file=sys.stderr)
-    _run(todo, workers or os.cpu_count() or 1, f"collect {request.env}")
+    _run(todo, workers or cores(), f"collect {request.env}")
     return _finish(request, folder, jobs)
 
 
@@ -305,7 +334,7 @@ def estimate(request: Request) -> str:
     return (
         f"{request.env}: {total} episodes of {env.length} frames = {frames:,} frames, "
         f"about {total * size / 2**20:,.1f} MiB and {total * seconds / 60:.1f} core-minutes "
-        f"({os.cpu_count()} cores here)"
+        f"({cores()} cores here)"
     )
 
 
@@ -320,6 +349,8 @@ def request_of(options: CollectOptions) -> Request:
         env = envs.spec(options.env, **arguments)
     if options.store not in ("states", "frames"):
         raise UserError(f"store {options.store!r}; allowed: states, frames")
+    if options.workers < 0:
+        raise UserError(f"workers {options.workers}; give 0 (all cores) or more")
     if options.seed < 0:
         raise UserError(f"seed {options.seed} is negative; give 0 or more")
     return Request(env.name, options.seed, options.store, parse_episodes(options.episodes, env), arguments)
@@ -332,7 +363,7 @@ def main(arguments: list[str]) -> None:
     print(estimate(request))
     if options.dry_run:
         return
-    folder = options.out or data_root() / request.env
+    folder = options.out or folder_of(request)
     made = collect(request, folder, options.workers)
     if options.card:
         card.write(folder)

@@ -11,7 +11,6 @@ On a CPU as many runs as cores go side by side with one thread each; on a GPU on
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -62,19 +61,23 @@ def variations(vary: Sequence[str]) -> list[list[str]]:
 def main(arguments: list[str]) -> None:
     options = parse(CompareOptions, arguments, "python -m benchmark.compare")
     began = time.monotonic()
+    if not options.backbones or not options.seeds:
+        raise UserError("nothing to compare: give at least one of --backbones and one of --seeds")
+    if options.parallel < 0 or min(options.seeds) < 0 or len(set(options.seeds)) < len(options.seeds):
+        raise UserError(f"parallel {options.parallel}, seeds {options.seeds}: none may be negative, no seed twice")
     for name in options.backbones:
         with user_input():
             backbones.find(name)
     config = flags.resolve(options.backbones[0], options.env, options.preset)
     dataset = open_dataset(config, None)
     baseline_records.ensure(dataset, config, options.results)
-    parallel = options.parallel or (1 if machine.device("auto").type == "cuda" else os.cpu_count() or 1)
+    parallel = options.parallel or (1 if machine.device("auto").type == "cuda" else machine.cores())
     cells = [
         cell
         for extra in variations(options.vary)
         for cell in cells_of(options.backbones, options.seeds, options.env, options.preset, options.results, extra)
     ]
-    failed = run_cells(cells, parallel, threads=max(1, (os.cpu_count() or 1) // parallel))
+    failed = run_cells(cells, parallel, threads=max(1, machine.cores() // parallel))
     rebuild(options.results)
     by_env, _ = groups_of(options.results)
     for one in by_env.get(options.env, []):
@@ -82,7 +85,8 @@ def main(arguments: list[str]) -> None:
             print_group(one)
             print(f"Pictures: {options.results / 'figures'}/{one.key}-*.png")
     print(f"Leaderboard: {options.results / 'leaderboards' / options.env}.md")
-    print(f"{len(cells) - len(failed)} of {len(cells)} runs in {(time.monotonic() - began) / 60:.1f} minutes")
+    done = sum(cell.state == "done" for cell in cells)
+    print(f"{done} of {len(cells)} runs in {(time.monotonic() - began) / 60:.1f} minutes")
     for cell in failed:
         print(f"\n{cell.name} failed:\n" + "\n".join(cell.tail or []), file=sys.stderr)
     if failed:

@@ -24,6 +24,10 @@ class DataConfig:
     seed: int = 0
     """Seed of the dataset (not of the run)."""
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"data seed {self.seed} is negative; give 0 or more")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -42,7 +46,7 @@ class Budget:
         if not limits:
             raise ValueError("a budget needs at least one limit: frames, updates or minutes")
         for name, value in limits.items():
-            if value <= 0:
+            if not value > 0:
                 raise ValueError(f"budget {name} is {value}; it must be positive")
 
 

@@ -16,10 +16,10 @@ class UserError(Exception):
 
 @contextmanager
 def user_input() -> Iterator[None]:
-    """A ``ValueError`` in this block is about what the user gave (names, sizes, flags), so it becomes one line."""
+    """A ``ValueError`` or ``TypeError`` in this block is about what the user gave, so it becomes one line."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UserError(str(error)) from error
 
 

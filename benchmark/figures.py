@@ -94,8 +94,8 @@ def error_by_step(one: Group) -> Figure | None:
                 steps - first, np.exp(middle - half), np.exp(middle + half), color=look.color, alpha=0.16, lw=0
             )
         ends.append((float(np.exp(middle[-1])), name))
-    for name, run in sorted(one.beside.items()):
-        steps, errors = curves([run], "generation")
+    for name, runs in sorted(one.beside.items()):
+        steps, errors = curves(runs[:1], "generation")
         axes.plot(steps - first, np.maximum(errors[0], 1e-8), **BASELINE.line())
         axes.annotate(name, (0, errors[0][0]), fontsize=7, va="bottom", xytext=(2, 2), textcoords="offset points")
         ends.append((float(errors[0][-1]), name))

@@ -6,12 +6,15 @@ fsync of the folder. No decision ever depends on a modification time. Nothing re
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,6 +88,17 @@ def remove_leftovers(folder: Path) -> None:
         owner = int(path.name.rpartition(marker)[2].split("-")[0])
         if not Path(f"/proc/{owner}").exists():
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Nobody else works in ``folder`` meanwhile. Raises ``UserError`` if somebody does."""
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another process works in {folder}; wait for it or stop it") from error
+        yield
 
 
 def canonical_json(value: Any) -> bytes:

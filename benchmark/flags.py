@@ -41,6 +41,8 @@ class Where:
     """auto, cpu or cuda."""
     dataset: Path | None = None
     """Folder of the dataset; made below data/ if not given."""
+    dataset_digest: str | None = None
+    """Refuse any other dataset than the one with this digest (--from-record sets it)."""
     results: Path = Path("results")
     """Where the record and the leaderboards go."""
     work: Path = Path("runs")
@@ -136,8 +138,16 @@ def parse_flags(config: RunConfig, arguments: list[str]) -> tuple[RunConfig, Whe
         namespace={"__doc__": ABOUT, "__module__": __name__},
     )
     flags: Any = parse(options, arguments, "python -m benchmark.run")
+    for name, given, held in (
+        ("--backbone", flags.backbone, config.backbone),
+        ("--env", flags.env, config.data.env),
+        ("--preset", flags.preset, config.preset),
+        ("--data.env", flags.data.env, config.data.env),
+    ):
+        if given != held:
+            raise UserError(f"{name} is {given!r} where this run has {held!r}; leave it out")
     with user_input():
-        data = dataclasses.replace(flags.data, env=config.data.env)
+        data = flags.data
         changed = {name: getattr(flags, name) for name in PARTS if name != "data"}
         return dataclasses.replace(config, seed=flags.seed, data=data, **changed), flags.where
 
@@ -176,4 +186,5 @@ def _from_record(arguments: list[str]) -> tuple[RunConfig, Where]:
         raise UserError(f"{path} is of backbone {name!r}, not {given!r}")
     base = resolve(name, env, preset, seed=seed)
     parts = {part: from_json(type(getattr(base, part)), described[part]) for part in PARTS}
-    return parse_flags(dataclasses.replace(base, **parts), rest)
+    config, where = parse_flags(dataclasses.replace(base, **parts), rest)
+    return config, dataclasses.replace(where, dataset_digest=str(value.get("dataset_digest")))

@@ -53,7 +53,7 @@ def cells_of(
 
 
 def run_cells(cells: list[Cell], parallel: int, threads: int) -> list[Cell]:
-    """Runs all cells with ``parallel`` processes of ``threads`` threads each; returns those that failed."""
+    """Runs all cells with ``parallel`` processes of ``threads`` threads each; returns those that were not done."""
     waiting = list(cells)
     lock = threading.Lock()
 
@@ -69,7 +69,7 @@ def run_cells(cells: list[Cell], parallel: int, threads: int) -> list[Cell]:
     for thread in workers:
         thread.start()
     _show(cells, workers)
-    return [cell for cell in cells if cell.state == "failed"]
+    return [cell for cell in cells if cell.state != "done"]
 
 
 def _run(cell: Cell, threads: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from benchmark import metrics, record
-from benchmark.statistics import Interval, Moments, interval, moments, pool, rank_sets
+from benchmark.files import canonical_json, sha256
+from benchmark.statistics import Interval, interval, moments, pool, rank_sets
 
 
 @dataclass
@@ -21,14 +24,16 @@ class Group:
     dataset_digest: str
     dataset_episodes: dict[str, int]
     scored_episodes: int
+    rules_hash: str
+    """Of budget, validation and scoring; tells apart tables whose names would be the same."""
     runs: dict[str, list[record.Loaded]] = field(default_factory=dict)
-    beside: dict[str, record.Loaded] = field(default_factory=dict)
+    beside: dict[str, list[record.Loaded]] = field(default_factory=dict)
     """Rows that had no such budget: baselines, and models that were trained elsewhere. They take no rank."""
 
     @property
     def key(self) -> str:
         limits = "-".join(f"{value}-{name}" for name, value in self.budget.items() if value is not None)
-        data = f"{self.dataset_digest[:8]}-test{self.scored_episodes}"
+        data = f"{self.dataset_digest[:8]}-test{self.scored_episodes}-{self.rules_hash}"
         return f"{self.env}-{self.preset or 'imported'}-{limits or 'no-budget'}-{data}"
 
     @property
@@ -41,8 +46,11 @@ class Group:
         failed = [run for run in runs if run.record.status != "completed"]
         if failed:
             return f"{len(failed)} of {len(runs)} {failed[0].record.status}"
-        if len(runs) < len(self.seeds):
-            return f"incomplete {len(runs)}/{len(self.seeds)} seeds"
+        own = [run.record.seed for run in runs]
+        if len(own) > len(set(own)):
+            return f"seed {next(seed for seed in own if own.count(seed) > 1)} stands there twice"
+        if set(own) != set(self.seeds):
+            return f"incomplete {len(own)}/{len(self.seeds)} seeds"
         return ""
 
 
@@ -61,7 +69,7 @@ def group(loaded: list[record.Loaded]) -> list[Group]:
         found = run.record
         if found.kind == "backbone":
             one = groups.setdefault(
-                (*_data(found), found.preset, json.dumps(found.budget, sort_keys=True)), _empty(found)
+                (*_data(found), found.preset, json.dumps(found.rules, sort_keys=True)), _empty(found)
             )
             one.runs.setdefault(found.label, []).append(run)
     compared = {key[:3] for key in groups}
@@ -73,7 +81,9 @@ def group(loaded: list[record.Loaded]) -> list[Group]:
             runs.sort(key=lambda run: (run.record.seed, run.record.run_id))
         for run in loaded:
             if run.record.kind != "backbone" and _data(run.record) == key[:3]:
-                one.beside[run.record.label] = run
+                baseline = run.record.kind == "baseline"
+                name = run.record.label if baseline else f"{run.record.label} (trained elsewhere)"
+                one.beside.setdefault(name, []).append(run)
     return sorted(groups.values(), key=lambda one: one.key)
 
 
@@ -82,30 +92,35 @@ def _data(found: record.RunRecord) -> tuple[str, str, int]:
 
 
 def _empty(found: record.RunRecord) -> Group:
-    return Group(
-        found.env, found.preset, found.budget, found.dataset_digest, found.dataset_episodes, found.scored_episodes
-    )
+    data = (found.dataset_digest, found.dataset_episodes, found.scored_episodes)
+    rules = sha256(canonical_json(found.rules))[:4]
+    return Group(found.env, found.preset, found.budget, *data, rules)
 
 
-def matrix(runs: list[record.Loaded], metric: metrics.Metric) -> np.ndarray | None:
-    """``(seeds, episodes)``; ``None`` where the metric does not apply."""
-    rows = [metric.values(run.table(record.PER_EPISODE)) for run in runs]
-    if any(len(row) < 2 for row in rows) or len({len(row) for row in rows}) > 1:
+def scores(runs: list[record.Loaded], metric: metrics.Metric) -> pd.DataFrame | None:
+    """Seeds by episodes; ``None`` where the metric does not apply, or not to the same episodes for all seeds."""
+    rows = [metric.values(run.table(record.PER_EPISODE).set_index("episode")) for run in runs]
+    if any(len(row) < 2 or not row.index.equals(rows[0].index) for row in rows):
         return None
-    return np.stack(rows)
+    return pd.DataFrame(np.stack([row.to_numpy() for row in rows]), columns=rows[0].index)
 
 
 def cells(one: Group, metric: metrics.Metric) -> Cells:
-    """Intervals of complete rows and of baselines."""
-    found: dict[str, Moments] = {}
-    for backbone, runs in one.runs.items():
-        if not one.incomplete(backbone) and (values := matrix(runs, metric)) is not None:
-            found[backbone] = moments(values, metric.scale)
-    pooled = pool(list(found.values()))
-    intervals = {name: interval(cell, pooled, metric.scale) for name, cell in found.items()}
-    for name, run in one.beside.items():
-        values = matrix([run], metric)
-        if values is not None:
-            fixed = run.record.kind == "baseline"
-            intervals[name] = interval(moments(values, metric.scale), pooled, metric.scale, deterministic=fixed)
-    return Cells(intervals, rank_sets(found, metric.better == "higher"))
+    """Intervals of complete rows and of baselines; all over the same episodes, those that most rows have."""
+    tables = {name: scores(runs, metric) for name, runs in one.runs.items() if not one.incomplete(name)}
+    tables |= {name: scores(runs, metric) for name, runs in one.beside.items()}
+    known = {name: table for name, table in tables.items() if table is not None}
+    if not known:
+        return Cells({}, None)
+    counts = Counter(tuple(table.columns) for table in known.values())
+    episodes = counts.most_common(1)[0][0]
+    found = {
+        name: moments(table.to_numpy(), metric.scale)
+        for name, table in known.items()
+        if tuple(table.columns) == episodes and np.isfinite(table.to_numpy()).all()
+    }
+    ranked = {name: cell for name, cell in found.items() if name in one.runs}
+    pooled = pool(list(ranked.values()))
+    fixed = {name for name, runs in one.beside.items() if runs[0].record.kind == "baseline"}
+    intervals = {name: interval(cell, pooled, metric.scale, name in fixed) for name, cell in found.items()}
+    return Cells(intervals, rank_sets(ranked, metric.better == "higher"))

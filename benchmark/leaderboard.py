@@ -83,6 +83,8 @@ def rank_text(ranks: dict[str, tuple[int, int]] | None, name: str) -> str:
 def seeds_text(one: Group, name: str, cells: dict[str, Cells]) -> str:
     """Number of seeds, and how the spread over seeds was found if not from these seeds."""
     notes = {found.intervals[name].note for found in cells.values() if name in found.intervals} - {""}
+    if len({run.record.code_digest for run in one.runs[name]}) > 1:
+        notes.add("of different code")
     return ", ".join([str(len(one.runs[name])), *sorted(notes)])
 
 
@@ -101,8 +103,7 @@ def score_rows(one: Group, names: Iterable[str] = tuple(METRICS)) -> list[list[s
         rows.append([rank, shown, seeds_text(one, name, cells), *texts])
     for name in sorted(one.beside):
         texts = [cell_text(found.intervals.get(name), METRICS[metric]) for metric, found in cells.items()]
-        shown = name if one.beside[name].record.kind == "baseline" else f"{name} (trained elsewhere)"
-        rows.append(["", f"*{shown}*", "", *texts])
+        rows.append(["", f"*{name}*", "", *texts])
     return rows
 
 
@@ -157,7 +158,7 @@ def csv_text(some: list[Group]) -> str:
     for one in some:
         for metric, found in used_metrics(one).items():
             for name in [*ordered(one, {metric: found}), *sorted(one.beside)]:
-                kind = "backbone" if name in one.runs else one.beside[name].record.kind
+                kind = "backbone" if name in one.runs else one.beside[name][0].record.kind
                 status = one.incomplete(name) or "completed" if kind == "backbone" else ""
                 cell = found.intervals.get(name)
                 numbers = [repr(cell.value), repr(cell.low), repr(cell.high)] if cell else ["", "", ""]

@@ -29,15 +29,14 @@ class EpisodeOrder:
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
-        self._epoch = -1
-        self._permutation = np.empty(0, np.int64)
+        self._latest = (-1, np.empty(0, np.int64))  # one tuple, so that threads see both or neither
 
     def __call__(self, position: int) -> int:
         epoch, place = divmod(position, self.count)
-        if epoch != self._epoch:
-            self._permutation = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-            self._epoch = epoch
-        return int(self._permutation[place])
+        latest = self._latest
+        if epoch != latest[0]:
+            latest = self._latest = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.count))
+        return int(latest[1][place])
 
 
 class Schedule:
@@ -58,11 +57,16 @@ class Schedule:
         self.chunks = -(-length // self.piece)
         self._order = EpisodeOrder(episodes, seed)
 
+    def frames(self, update: int) -> int:
+        """Real frames of each row."""
+        start = update % self.chunks * self.piece
+        return min(self.piece, self.length - start)
+
     def pieces(self, update: int) -> list[Piece]:
         """Rows walk in step, since all episodes are equally long: every ``chunks`` updates all begin anew."""
         batch, chunk = divmod(update, self.chunks)
         start = chunk * self.piece
-        stop = min(start + self.piece, self.length)
+        stop = start + self.frames(update)
         return [(self._order(batch * self.rows + row), start, stop) for row in range(self.rows)]
 
 

@@ -29,6 +29,11 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def device_name(used: torch.device) -> str:
     """Name of the device as leaderboards group by it."""
     if used.type == "cuda":
@@ -38,7 +43,7 @@ def device_name(used: torch.device) -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
+    return f"{model}, {cores()} cores, {torch.get_num_threads()} torch threads"
 
 
 def peak_memory_bytes(used: torch.device) -> dict[str, float | None]:
@@ -75,10 +80,10 @@ def git() -> dict[str, str | bool]:
 
 
 def code_digest(modules: list[str]) -> str:
-    """Hash of the source files of ``backbones`` and of a plug-in's module."""
-    folders = [Path(sys.modules["backbones"].__file__ or "").parent]
-    files = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    files += [Path(sys.modules[name].__file__ or "") for name in modules if not name.startswith("backbones")]
+    """Hash of the source files of ``backbones``, of the training loop, and of a plug-in's module."""
+    files = sorted(Path(sys.modules["backbones"].__file__ or "").parent.rglob("*.py"))
+    files += [Path(__file__).parent / f"{name}.py" for name in ("budget", "loader", "open_loop", "train")]
+    files += [Path(sys.modules[name].__file__ or "") for name in modules if name.split(".")[0] != "backbones"]
     whole = hashlib.sha256()
     for path in files:
         whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

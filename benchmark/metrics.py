@@ -19,8 +19,8 @@ Scale = Literal["log", "logit", "identity"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of a leaderboard. ``values`` gives one number an episode from a record's table of episodes; rows
-    where it is not defined are left out (they are the same for all backbones)."""
+    """One column of a leaderboard. ``values`` gives one number an episode from a record's table of episodes, which is
+    indexed by episode; episodes where it is not defined are left out."""
 
     name: str
     label: str
@@ -28,19 +28,23 @@ class Metric:
     better: Literal["lower", "higher"]
     scale: Scale
     explanation: str
-    values: Callable[[pd.DataFrame], np.ndarray]
+    values: Callable[[pd.DataFrame], pd.Series]
 
 
-def _column(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    return lambda table: table[name].dropna().to_numpy() if name in table else np.empty(0)
+def _column(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+    def values(table: pd.DataFrame) -> pd.Series:
+        found = table[name] if name in table else pd.Series(dtype=float)
+        return found.dropna()
+
+    return values
 
 
-def _reward_correct(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
-    def values(table: pd.DataFrame) -> np.ndarray:
+def _reward_correct(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+    def values(table: pd.DataFrame) -> pd.Series:
         if name not in table or table["reward"].nunique() < 2:
-            return np.empty(0)
+            return pd.Series(dtype=float)
         known = table[table[name].notna()]
-        return ((known[name] > 0.5) == (known["reward"] > 0.5)).to_numpy(float)
+        return ((known[name] > 0.5) == (known["reward"] > 0.5)).astype(float)
 
     return values
 
@@ -130,6 +134,7 @@ def psnr(mse: float, elements: int) -> float:
 
 
 def cell(metric: Metric, table: pd.DataFrame) -> float | None:
-    """The number of a record: mean over its episodes; ``None`` where it does not apply."""
-    values = metric.values(table)
-    return float(values.mean()) if len(values) else None
+    """The number of a record: mean over its episodes; ``None`` where it does not apply or is not finite."""
+    values = metric.values(table.set_index("episode"))
+    mean = float(values.mean()) if len(values) else float("nan")
+    return mean if np.isfinite(mean) else None

@@ -131,8 +131,8 @@ def score(model: WorldModel, maker: BatchMaker, split: str, config: ScoreConfig,
         _wrong_context(model, batch, read, world, config, seed, some, frame, episode)
         if maker.dataset.env is not None and "teleport_recall" in maker.dataset.env.metrics:
             _recall(model, batch, world, config, seed, some, episode)
-        if some[-1] < config.sample_episodes:
-            _extra_columns(model, batch, world, config, seed, some, partial)
+        if early := [index for index in some if index < config.sample_episodes]:
+            _extra_columns(model, batch.rows(0, len(early)), world, config, seed, early, partial)
 
     def together(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
         return {name: torch.cat(values).double().numpy() for name, values in parts.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from benchmark.files import atomic_write, file_sha256, make_folder, read_json, w
 SCHEMA = 1
 NAME = "record.json"
 PER_EPISODE, PER_STEP, CURVE, STRIP = "per_episode.parquet", "per_step.parquet", "curve.parquet", "strip.png"
+
+_NAME = re.compile(r"[A-Za-z0-9._+-]{1,128}")
 
 VOLATILE = ("run_id", "started", "ended", "device", "spent", "cost", "git", "files")
 """Fields in which two runs of the same configuration may differ."""
@@ -80,6 +83,15 @@ class RunRecord:
         return f"{self.backbone} ({self.variant})" if self.variant else self.backbone
 
     @property
+    def rules(self) -> dict[str, Any]:
+        """What must be equal for two runs to be compared, beside their data: budget, validation, scoring."""
+        if self.kind != "backbone":
+            return {}
+        counts = {part: self.config.get(part, {}) for part in ("budget", "train", "score")}
+        no_matter = ("batch_size", "decode_frames", "checkpoint_seconds", "log_points")
+        return {part: {k: v for k, v in values.items() if k not in no_matter} for part, values in counts.items()}
+
+    @property
     def budget(self) -> dict[str, Any]:
         """The limits that the run had; empty for baselines."""
         return self.config.get("budget", {}) if self.kind == "backbone" else {}
@@ -112,6 +124,13 @@ def read(folder: Path) -> RunRecord:
         record = from_json(RunRecord, value)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    for name in (record.env, record.run_id, record.preset or "none", record.dataset_digest):
+        if not _NAME.fullmatch(name) or name.startswith("."):
+            raise UserError(f"{path} holds the name {name!r}; allowed are letters, digits and any of . _ + -")
+    if not record.label.isprintable() or len(record.label) > 300:
+        raise UserError(f"{path} holds a name of a row that cannot be shown")
+    if PER_EPISODE not in record.files or PER_STEP not in record.files:
+        raise UserError(f"{path} names no {PER_EPISODE} or no {PER_STEP}; it was left in place")
     for name, digest in record.files.items():
         if Path(name).name != name:
             raise UserError(f"{path} names a file outside its folder: {name!r}")

@@ -10,21 +10,21 @@ GPU, the quickstart's on a CPU. A run that was killed continues; a run that is d
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
 import envs
 from backbones.interface import WorldModel
-from benchmark import baseline_records, collect, cost, machine, metrics, record, strips
+from benchmark import baseline_records, card, checkpoint, collect, cost, machine, metrics, record, strips
 from benchmark.config import RunConfig, to_json
 from benchmark.dataset import Dataset
 from benchmark.errors import command, user_input
-from benchmark.files import canonical_json, make_folder, sha256
+from benchmark.files import canonical_json, make_folder, only_one, sha256
 from benchmark.flags import Where, configure, variant
 from benchmark.loader import BatchMaker
 from benchmark.open_loop import score
@@ -33,24 +33,18 @@ from benchmark.tables import per_episode, per_step
 from benchmark.train import TrainResult, train
 
 
-def dataset_folder(config: RunConfig) -> tuple[Path, collect.Request]:
-    """Where a dataset lives if no folder is given: ``data/<env>``, with a hash where it is not the default one."""
-    spec = envs.spec(config.data.env)
-    sizes = collect.parse_episodes(config.data.episodes, spec)
-    request = collect.Request(spec.name, config.data.seed, "states", sizes)
-    usual = collect.Request(spec.name, 0, "states", dict(spec.default_episodes))
-    name = spec.name if request == usual else f"{spec.name}-{sha256(canonical_json(dataclasses.asdict(request)))[:8]}"
-    return collect.data_root() / name, request
-
-
 def open_dataset(config: RunConfig, given: Path | None) -> Dataset:
     """Opens the dataset of a run; makes it if it is not there and no folder was given."""
     if given is not None:
         return Dataset(given, config.data.env)
-    folder, request = dataset_folder(config)
+    spec = envs.spec(config.data.env)
+    sizes = collect.parse_episodes(config.data.episodes, spec)
+    request = collect.Request(spec.name, config.data.seed, "states", sizes)
+    folder = collect.folder_of(request)
     if not (folder / "manifest.json").is_file():
         print(collect.estimate(request), file=sys.stderr)
         collect.collect(request, folder)
+        card.write(folder)
     return Dataset(folder, config.data.env)
 
 
@@ -67,13 +61,22 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> WorldMod
 
 def execute(config: RunConfig, where: Where) -> record.Loaded:
     """The whole run. Returns the record, which may have been there already."""
+    if where.threads < 0:
+        raise UserError(f"threads {where.threads}; give 0 (torch's own choice) or more")
     if where.threads:
         torch.set_num_threads(where.threads)
     device = machine.device(where.device)
     dataset = open_dataset(config, where.dataset)
+    if where.dataset_digest not in (None, dataset.digest):
+        raise UserError(
+            f"the dataset at {dataset.folder} has digest {dataset.digest[:16]}, the record's run had "
+            f"{str(where.dataset_digest)[:16]}; give the folder of that one with --dataset"
+        )
+    if dataset.count("test") < 2:
+        raise UserError(f"{dataset.folder} has one test episode; the wrong-context control needs two")
     code = machine.code_digest([type(config.model).__module__])
-    settings = sha256(canonical_json(to_json(config)))
-    identity = {"configuration": settings, "dataset": dataset.digest, "code": code}
+    settings = sha256(canonical_json(what_matters(config)))
+    identity = {"configuration": settings, "dataset": dataset.digest, "code": code, "device": device.type}
     run_id = f"{config.preset}-seed{config.seed}-{sha256(canonical_json([settings, dataset.digest]))[:8]}"
     label = config.backbone.replace(":", ".")
     folder = where.results / "runs" / config.data.env / label / run_id
@@ -85,13 +88,23 @@ def execute(config: RunConfig, where: Where) -> record.Loaded:
     started = now()
     baseline = baseline_records.ensure(dataset, config, where.results)
     model = build(config, dataset, device)
-    work = make_folder(where.work / config.data.env / label / run_id)
+    work = make_folder(where.work / config.data.env / label / f"{run_id}-code{code[:8]}")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    result = train(config, model, dataset, device, work, identity)
-    memory = machine.peak_memory_bytes(device)
-    finished = _finish(config, dataset, model, device, result, run_id, code, memory, started, folder, baseline)
+    with only_one(work):
+        result = train(config, model, dataset, device, work, identity)
+        memory = machine.peak_memory_bytes(device)
+        finished = _finish(config, dataset, model, device, result, run_id, code, memory, started, folder, baseline)
+        checkpoint.finish(work, model.state_dict())
     return record.Loaded(finished, folder)
+
+
+def what_matters(config: RunConfig) -> dict[str, Any]:
+    """A configuration without what changes neither training nor scores."""
+    value = to_json(config)
+    for part, name in (("score", "batch_size"), ("score", "decode_frames"), ("train", "checkpoint_seconds")):
+        del value[part][name]
+    return value
 
 
 def _finish(
@@ -116,7 +129,7 @@ def _finish(
     strip, picture = (None, None) if baseline.strip is None else strips.draw(model, maker, baseline.strip, config.seed)
     seconds = result.meter.seconds or float("nan")
     per_second = result.meter.frames / seconds
-    finite = bool(episodes["generation_mse"].notna().all())
+    finite = bool(np.isfinite(episodes["generation_mse"]).all())
     whole = record.RunRecord(
         run_id=run_id,
         kind="backbone",

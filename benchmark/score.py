@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def read_predictions(path: Path, dataset: Dataset, count: int) -> dict[str, np.n
                 raise UserError(f"{path} unpacks to more than {MAX_ARRAY_BYTES} bytes; score fewer episodes")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, zlib.error, MemoryError, NotImplementedError) as error:
         raise UserError(f"{path} cannot be read as an npz file without objects ({error})") from error
     for name in ("episode", "generation"):
         if name not in arrays:
@@ -128,6 +129,8 @@ def read_predictions(path: Path, dataset: Dataset, count: int) -> dict[str, np.n
             raise UserError(f"{path}: {name!r} must be uint8 or floats in [0, 1], given {given.dtype}")
         if given.dtype.kind == "f" and not np.isfinite(given).all():
             raise UserError(f"{path}: {name!r} holds values that are not finite")
+        if given.dtype.kind == "f" and np.abs(given).max() > 2:
+            raise UserError(f"{path}: {name!r} reaches {np.abs(given).max():g}; floats must be in [0, 1], not 0..255")
     return arrays
 
 
@@ -219,7 +222,7 @@ def main(arguments: list[str]) -> None:
     rebuild(options.results)
     by_env, _ = groups_of(options.results)
     for one in by_env.get(options.env, []):
-        if any(run.folder == folder for run in one.beside.values()):
+        if any(run.folder == folder for runs in one.beside.values() for run in runs):
             print_group(one)
     print(f"record: {folder / record.NAME}")
 

@@ -67,9 +67,9 @@ def moments(x: np.ndarray, scale: Scale) -> Moments:
         per_seed, y = means, x
     per_episode = y.mean(0)
     episode_variance = per_episode.var(ddof=1) / episodes
-    if scale == "logit":
+    if scale == "logit" and episode_variance == 0:  # 500 of 500 is not certainty
         share = (episodes * means.mean() + 0.5) / (episodes + 1)
-        episode_variance = max(episode_variance, share * (1 - share) / episodes)  # 500 of 500 is not certainty
+        episode_variance = share * (1 - share) / episodes
     interaction = 0.0
     if seeds > 1:
         residual = y - y.mean(1, keepdims=True) - per_episode + y.mean()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from benchmark import compare, record
+import envs
+from benchmark import compare, presets, record
 from benchmark.cli import parse
 from benchmark.errors import UserError, command
 
@@ -69,6 +70,7 @@ def main(arguments: list[str]) -> None:
         near = get_close_matches(options.table, TABLES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"unknown table {options.table!r}{hint} Allowed: {', '.join(TABLES)}")
+    presets.find(options.preset, envs.spec(TABLES["table2"].envs[0]))
     for name in [options.table] if options.table else TABLES:
         table = TABLES[name]
         print(f"{name}: {table.title}, preset {options.preset}")

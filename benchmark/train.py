@@ -118,7 +118,7 @@ class Trainer:
         return self.maker("train", self.schedule.pieces(update), pad_to=self.schedule.piece)
 
     def _frames(self, update: int) -> int:
-        return sum(stop - start for _, start, stop in self.schedule.pieces(update))
+        return self.schedule.rows * self.schedule.frames(update)
 
     def _update(self, batch: Batch) -> None:
         self.model.train()
@@ -157,8 +157,16 @@ class Trainer:
         setattr(self, counter, reached)
         return True
 
+    def _drain(self) -> None:
+        """Waits for the GPU and books the time, which would otherwise be lost between two updates."""
+        if self.maker.device.type == "cuda":
+            began = time.perf_counter()
+            torch.cuda.synchronize(self.maker.device)
+            self.meter.seconds += time.perf_counter() - began
+
     def _log(self) -> bool:
         """Adds the mean of the metrics since the last entry; false if the loss stopped being a number."""
+        self._drain()
         names = self._metrics[-1].keys()
         entry = {
             name: float(torch.stack([m[name].float() for m in self._metrics if name in m]).nanmean()) for name in names
@@ -170,6 +178,7 @@ class Trainer:
         return finite
 
     def _validate(self) -> None:
+        self._drain()
         count = min(self.config.train.validation_episodes, self.dataset.count("val"))
         error = generation_error(
             self.model,

@@ -64,7 +64,8 @@ class DoorOutcomes:
                 if attempt["step"] >= context and attempt["outcome"] != "already_open":
                     door = int(tiles[attempt["step"], DOOR_TILE])
                     rows.append({**attempt, "episode": episode, "query_step": attempt["step"] - context, "door": door})
-        self._attempts = pd.DataFrame(rows)
+        names = ("step", "door", "outcome", "keys_used", "episode", "query_step")
+        self._attempts = pd.DataFrame(rows, columns=None if rows else list(names))
         self._attempts["correct"] = np.nan
         pictures = outcome_tiles(self._attempts["door"].to_numpy(np.uint8))
         self._pictures = atlas[pictures].astype(np.float32) / 255  # (attempts, locked | open, size, size, 3)
@@ -84,6 +85,8 @@ class DoorOutcomes:
 
     def columns(self, episodes: Sequence[int]) -> dict[str, np.ndarray]:
         seen = self._attempts[self._attempts["episode"].isin(episodes)]
+        if seen["outcome"].nunique() < 2:  # nothing to balance
+            return {"door_outcome": np.full(len(episodes), np.nan)}
         balanced = np.zeros(len(episodes))
         for _, one in seen.groupby("outcome"):
             correct = one.groupby("episode")["correct"].sum().reindex(list(episodes), fill_value=0.0).to_numpy()

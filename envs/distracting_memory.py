@@ -52,7 +52,7 @@ OPTIONS = ("distractor_density", "distractor_colors", "cue_position")
 
 def parse(name: str) -> EnvSpec | None:
     """The spec of ``distracting_memory_<width>``; ``ValueError`` if the width is odd or below 14."""
-    match = re.fullmatch(r"distracting_memory_(-?\d+)", name)
+    match = re.fullmatch(r"distracting_memory_(-?[1-9]\d*|0)", name)
     return _spec(name, Corridor(width=int(match[1]))) if match else None
 
 

@@ -76,7 +76,7 @@ def outcome_tiles(doors: UInt8[np.ndarray, " doors"]) -> UInt8[np.ndarray, "door
 
 def parse(name: str) -> EnvSpec | None:
     """The spec of ``multi_doors_keys_<K>``; ``ValueError`` if K is below 2."""
-    match = re.fullmatch(r"multi_doors_keys_(-?\d+)", name)
+    match = re.fullmatch(r"multi_doors_keys_(-?[1-9]\d*|0)", name)
     if match is None:
         return None
     keys = _checked(int(match[1]))
