@@ -8,7 +8,7 @@ BACKBONE ?= s4wm
 EPISODES ?= default
 SEEDS ?= 0 1 2
 
-.PHONY: help setup setup-3d setup-peers dataset datasets-2d doctor run quickstart smoke report test test-fast test-slow check fix clean
+.PHONY: help setup setup-3d dataset datasets-2d doctor run quickstart smoke report test test-slow check fix clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -28,9 +28,6 @@ $(READY3D): $(READY)
 setup: $(READY)  ## make .venv with everything installed (all other verbs do it by themselves)
 
 setup-3d: $(READY3D)  ## add MuJoCo and what the 3D rooms need
-
-setup-peers: $(READY)  ## install other people's implementations for make bench
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[peers]"
 
 dataset: $(if $(filter two_rooms% four_rooms% ten_rooms% memory_maze%,$(ENV)),$(READY3D),$(READY))  ## make a dataset: make dataset ENV=distracting_memory_100 EPISODES=paper
 	$(BIN)/python -m benchmark.collect --env $(ENV) --episodes $(EPISODES)
@@ -54,11 +51,11 @@ smoke: $(READY)  ## every main backbone for a few updates, in under a minute or 
 report: $(READY)  ## rewrite leaderboards and figures from the records
 	$(BIN)/python -m benchmark.report
 
-test: $(READY3D)  ## all tests
-	$(BIN)/python -m pytest -q -n 2
-
-test-fast: $(READY3D)  ## tests without the slow ones
+test: $(READY3D)  ## the tests
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-slow: $(READY3D)  ## hundreds of episodes and thousands of poses: half an hour
+	$(BIN)/python -m pytest -q -n 2 -m slow
 
 check: $(READY3D)  ## format, lint, types, layers, leaderboards up to date
 	$(BIN)/ruff format --check .
