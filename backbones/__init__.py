@@ -43,7 +43,10 @@ BACKBONES: dict[str, Entry] = {
     "tssm_xl_256": Entry("backbones.tssm_xl", {"memory": 256}),
     "tssm_xl_512": Entry("backbones.tssm_xl", {"memory": 512}),
     "mts3": Entry("backbones.mts3"),
-    "mts3_published": Entry("backbones.mts3", {"task": "posterior"}),
+    "mts3_published": Entry(
+        "backbones.mts3",
+        {"task": "posterior", "abstraction": "set", "time_code": "scalar", "masks": "random", "normalise": False},
+    ),
 }
 
 
