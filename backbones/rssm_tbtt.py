@@ -1,7 +1,7 @@
 """RSSM-TBTT: DreamerV3's recurrent state-space model with truncated backpropagation through time.
 
-Source: Hafner et al. (2023) for the model, Pasukonis et al., "Evaluating Long-Term Memory in 3D Mazes" (2022), for the
-training on consecutive pieces of an episode, sizes and learning rate of Deng et al. (2023), table 7.
+Source: Hafner et al. (2023) for the model; Pasukonis et al., "Evaluating Long-Term Memory in 3D Mazes" (2022), for the
+training on consecutive pieces of an episode; Deng et al. (2023), appendix D.1 and tables 7 and 8, for sizes and rates.
 
 ``h_t = GRU(h_{t-1}, MLP[z_{t-1}, a_t])``, prior ``p(z_t | h_t)``, posterior ``q(z_t | h_t, x_t)``. Before frame 0
 stand a learned ``h`` and the mode of its prior; from there frame 0 is a step like any other. As everywhere, it counts

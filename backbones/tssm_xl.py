@@ -1,4 +1,4 @@
-"""TSSM-XL: S4WM's scheme with a Transformer-XL as history encoder (Deng et al., 2023, section 5 and appendix C).
+"""TSSM-XL: S4WM's scheme with a Transformer-XL as history encoder (Deng et al., 2023, appendix D.2, tables 7 and 8).
 
 Layers: pre-LayerNorm attention with relative positions and cached memory (Dai et al., 2019), then a feed-forward
 network of one hidden layer; u and v are shared by the layers. The published parameter totals force this list, except

@@ -5,9 +5,9 @@ one 2x2 covariance of the pair: variance of the observed number (``upper``), cov
 of the memory number (``lower``). Different indices are independent. An observation sees the observed half through
 noise: ``y = [I 0] z + noise``.
 
-Source: Becker et al., "Recurrent Kalman Networks" (2019), section 4, and Shaj et al., "Multi Time Scale World Models"
-(2023), equations 2 to 6 and appendix B. Precisions are used throughout: a missing observation has precision zero, so
-masks need neither branches nor infinite variances, and no 2x2 matrix is ever inverted.
+Source: Becker et al., "Recurrent Kalman Networks" (2019), for the factorised belief; Shaj et al., "Multi Time Scale
+World Models" (2023), for sets of observations and sums of linear maps. Precisions are used throughout: a missing
+observation has precision zero, so masks need neither branches nor infinite variances, and no 2x2 matrix is inverted.
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ def evidence(value: Tensor, variance: Tensor, valid: Tensor | None = None) -> Ev
 
 
 def condition(belief: Gaussian, observed: Evidence) -> Gaussian:
-    """Posterior of a belief given evidence about its observed half (Bayes' rule, exact for a whole set at once)."""
+    """Posterior of a belief given evidence about its observed half, exact for a whole set at once.
+
+    With upper u, side s, lower l, precision P and weighted sum S, elementwise: ``r = (S - P m_u) / (1 + u P)``,
+    ``m_u += u r``, ``m_l += s r``; u and s are divided by ``1 + u P``, and ``s^2 P / (1 + u P)`` is taken from l.
+    """
     d = observed.precision.shape[-1]
     upper, side, lower = belief.covariance.split(d, dim=-1)
     shrink = 1 / (1 + upper * observed.precision)

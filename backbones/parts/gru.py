@@ -1,7 +1,7 @@
 """The recurrent cell of DreamerV3, and weights whose gradient is one product for a whole loop over time.
 
-Source: Hafner et al., "Mastering Diverse Domains through World Models" (2023), appendix; the cell is the GRU of Cho et
-al. (2014) with one LayerNorm over the sums of all gates and an update gate that starts out nearly shut.
+Source: Hafner et al., "Mastering Diverse Domains through World Models" (2023). The cell is the GRU of Cho et al. (2014)
+with one LayerNorm over the sums of all gates and an update gate that starts out nearly shut.
 """
 
 from __future__ import annotations

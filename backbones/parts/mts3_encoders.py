@@ -1,7 +1,7 @@
 """What MTS3's levels read: frames and actions as uncertain observations of the latent state.
 
-Source: Shaj et al., "Multi Time Scale World Models" (2023), section 3 and appendix C. Every encoder is an MLP with one
-hidden layer that gives a mean and a variance. Encoders of a window's members also read where in the window they stand.
+Source: Shaj et al., "Multi Time Scale World Models" (2023). Every encoder is an MLP with one hidden layer that gives a
+mean and a variance. Encoders of a window's members also read where in the window they stand.
 """
 
 from __future__ import annotations

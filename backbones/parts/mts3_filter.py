@@ -1,6 +1,7 @@
 """Both levels of MTS3 over a stretch of time, and the state between two stretches.
 
-Source: Shaj et al., "Multi Time Scale World Models" (2023), algorithm 1.
+Source: Shaj et al., "Multi Time Scale World Models" (2023): for each window a slow prediction, the slow update, and the
+fast level under the window's task.
 
 A window's slow prior depends on all actions of the window that are known. When imagination begins within a window it
 knows more of them than ``observe`` did, and so it runs the open window again: hence a state holds the beliefs at the

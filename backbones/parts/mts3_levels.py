@@ -1,7 +1,7 @@
 """The two levels of MTS3 and how they run over time.
 
-Source: Shaj et al., "Multi Time Scale World Models" (2023), section 3, equations 2 to 8. Letters: ``d`` pairs of
-numbers in a belief, ``K`` windows of ``H`` frames, ``R`` rows (of a batch, or of a batch times its windows).
+Source: Shaj et al., "Multi Time Scale World Models" (2023). Letters: ``d`` pairs of numbers in a belief, ``K`` windows
+of ``H`` frames, ``R`` rows (of a batch, or of a batch times its windows).
 
 Slow level, once a window: the belief of window k-1, moved by the abstract action of window k, is the prior of window
 k; the window's frames, as a set, make it a posterior. Fast level, once a frame: the belief of frame t-1, moved by the

@@ -1,6 +1,6 @@
 """Which frames MTS3 sees in training: it learns to predict over gaps by being shown gaps.
 
-Source: Shaj et al., "Multi Time Scale World Models" (2023), section 4.2; the shares are those of the published code.
+Source: Shaj et al., "Multi Time Scale World Models" (2023); the shares are those of the published code.
 """
 
 from __future__ import annotations
