@@ -101,8 +101,7 @@ def interval(cell: Moments, pooled: Pool, scale: Scale, deterministic: bool = Fa
         low, value, high = np.exp([cell.center - half, cell.center, cell.center + half])
     elif scale == "logit":
         value = cell.center
-        share = (cell.episodes * value + 0.5) / (cell.episodes + 1)
-        low, high = _logistic(_logit(share) + np.array([-1, 1]) * half / (share * (1 - share)))
+        low, high = _share_interval(cell, half)
     else:
         low, value, high = cell.center - half, cell.center, cell.center + half
     return Interval(float(value), float(low), float(high), cell.seeds, note)
@@ -114,6 +113,19 @@ def _total(seed_term: float, episode: float, interaction: float, pooled: Pool, c
     spread = seed_term**2 / degrees + episode**2 / (cell.episodes - 1)
     effective = variance**2 / spread if spread else cell.episodes - 1
     return float(variance), float(max(degrees if seed_term else 0, effective))
+
+
+def _share_interval(cell: Moments, half: float) -> tuple[float, float]:
+    """Delta method on the logit scale. Near 0 and 1 it explodes where the variance comes from seeds; there the plain
+    interval bounds it, unless the binomial one over episodes is wider still."""
+    n = cell.episodes
+    share = (n * cell.center + 0.5) / (n + 1)
+    low, high = _logistic(_logit(share) + np.array([-1, 1]) * half / (share * (1 - share)))
+    right = n * cell.center
+    tail = (1 - LEVEL) / 2
+    exact_low = float(stats.beta.ppf(tail, right, n - right + 1)) if right > 0 else 0.0
+    exact_high = float(stats.beta.ppf(1 - tail, right + 1, n - right)) if right < n else 1.0
+    return max(low, min(cell.center - half, exact_low)), min(high, max(cell.center + half, exact_high))
 
 
 def _logit(share: float) -> float:

@@ -54,6 +54,15 @@ def test_all_correct_is_not_certainty() -> None:
     assert 0.98 < found.low < 0.9995
 
 
+def test_spread_of_others_does_not_swamp_a_share_near_one() -> None:
+    """Seeds of another row vary by a few points: 99.9 % must not become "0 to 100 %"."""
+    rng = np.random.default_rng(0)
+    good = moments((rng.random((3, 500)) < 0.999).astype(float), "logit")
+    shaky = moments((rng.random((3, 500)) < np.array([[0.94], [0.97], [0.99]])).astype(float), "logit")
+    found = interval(good, pool([good, shaky]), "logit")
+    assert 0.9 < found.low < 0.99 and found.high <= 1
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_coverage_is_nominal(seeds: int) -> None:
     """95 % intervals for new seeds and new episodes, five backbones in the cell, cover between 92.5 and 98.5 %."""
