@@ -94,12 +94,18 @@ def error_by_step(one: Group) -> Figure | None:
                 steps - first, np.exp(middle - half), np.exp(middle + half), color=look.color, alpha=0.16, lw=0
             )
         ends.append((float(np.exp(middle[-1])), name))
-    for name, runs in sorted(one.beside.items()):
+    floor = min(float(np.min(line.get_ydata())) for line in axes.lines) / 3
+    for place, (name, runs) in enumerate(sorted(one.beside.items())):
         steps, errors = curves(runs[:1], "generation")
-        axes.plot(steps - first, np.maximum(errors[0], 1e-8), **BASELINE.line())
-        axes.annotate(name, (0, errors[0][0]), fontsize=7, va="bottom", xytext=(2, 2), textcoords="offset points")
-        ends.append((float(errors[0][-1]), name))
+        values = np.where(errors[0] > floor, errors[0], np.nan)  # an oracle may be right to the pixel
+        axes.plot(steps - first, values, **BASELINE.line())
+        known = np.flatnonzero(np.isfinite(values))
+        if len(known):
+            at = known[min(len(known) - 1, len(known) * place // max(1, len(one.beside)))]
+            words: Any = {"fontsize": 7, "va": "bottom", "xytext": (2, 3), "textcoords": "offset points"}
+            axes.annotate(name, (steps[at] - first, values[at]), **words)
     axes.set_yscale("log")
+    axes.set_ylim(bottom=floor)
     axes.set_xlabel(f"Imagined step (context of {first} frames ends at 0)")
     axes.set_ylabel("Squared error per frame")
     axes.set_title(f"{one.env}: generation error by step ({budget_words(one)})", fontsize=9, loc="left")
