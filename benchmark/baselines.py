@@ -72,10 +72,13 @@ def baseline_tables(dataset: Dataset, count: int) -> Iterator[tuple[str, pd.Data
             for watcher in watchers:
                 for column, values in watcher.columns(range(count)).items():
                     table[column] = values
-        if name == "mean_frame" and world.has_reward:  # chance: the more frequent class of the training set
-            table["imagination_reward"] = table["inference_reward"] = rate
         steps = pd.DataFrame({"step": range(world.context_length, world.length), "generation": matrix.mean(0)})
         yield name, table, steps
+    if world.has_reward:  # the more frequent outcome of the training set, always
+        table = pd.DataFrame({"episode": range(count), "reward": rewards})
+        table["imagination_reward"] = table["inference_reward"] = rate
+        steps = pd.DataFrame({"step": range(world.context_length, world.length)}).assign(generation=np.nan)
+        yield "chance", table, steps
 
 
 def nearest_frame_error(context: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 import envs
 from benchmark import groups as grouping
 from benchmark.groups import Cells, Group
-from benchmark.metrics import METRICS, Metric
+from benchmark.metrics import HEADLINE, METRICS, Metric, psnr
 from benchmark.statistics import Interval
 
 COSTS = {
@@ -93,6 +94,9 @@ def score_rows(one: Group, names: Iterable[str] = tuple(METRICS)) -> list[list[s
     cells = used_metrics(one, names)
     headline = next(iter(cells.values())).ranks if cells else None
     rows = [["Rank", "Backbone", "Seeds", *(METRICS[name].label for name in cells)]]
+    elements = image_elements(one.env)
+    if elements and HEADLINE in cells:
+        rows[0].append("Generation PSNR, dB")
     for name in ordered(one, cells):
         problem = one.incomplete(name)
         texts = [cell_text(found.intervals.get(name), METRICS[metric]) for metric, found in cells.items()]
@@ -104,7 +108,19 @@ def score_rows(one: Group, names: Iterable[str] = tuple(METRICS)) -> list[list[s
     for name in sorted(one.beside):
         texts = [cell_text(found.intervals.get(name), METRICS[metric]) for metric, found in cells.items()]
         rows.append(["", f"*{name}*", "", *texts])
+    if len(rows[0]) > len(cells) + 3:
+        for row, name in zip(rows[1:], [*ordered(one, cells), *sorted(one.beside)], strict=True):
+            found = cells[HEADLINE].intervals.get(name)
+            row.append(f"{psnr(found.value, elements):.1f}" if found else "-")
     return rows
+
+
+def image_elements(env: str) -> int:
+    """Values of a frame; 0 for an environment that is not ours."""
+    try:
+        return math.prod(envs.spec(env).image_shape)
+    except ValueError:
+        return 0
 
 
 def cost_rows(one: Group) -> list[list[str]]:

@@ -45,7 +45,7 @@ def test_records_say_what_was_spent_and_hold_their_tables(results: Path) -> None
     loaded, skipped = record.read_all(results)
     assert not skipped
     assert {one.record.backbone for one in loaded} == {
-        "s4wm", "rssm_tbtt", "my_backbone:Config", "copy_last_frame", "mean_frame", "oracle_nearest_frame",
+        "s4wm", "rssm_tbtt", "my_backbone:Config", "copy_last_frame", "mean_frame", "oracle_nearest_frame", "chance",
     }  # fmt: skip
     for one in (one for one in loaded if one.record.kind == "backbone"):
         found = one.record
