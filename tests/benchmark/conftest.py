@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,31 @@ def dataset_folder(data_root: Path) -> Path:
 @pytest.fixture(scope="session")
 def dataset(dataset_folder: Path) -> Dataset:
     return Dataset(dataset_folder, ENV)
+
+
+def _die_at(point: int) -> None:
+    count = 0
+
+    def tick() -> None:
+        nonlocal count
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def hooked(real):
+        def call(*arguments, **named):
+            tick()
+            result = real(*arguments, **named)
+            tick()
+            return result
+
+        return call
+
+    for name in ("open", "write", "fsync", "replace"):
+        setattr(os, name, hooked(getattr(os, name)))
+
+
+@pytest.fixture
+def die_at() -> Callable[[int], None]:
+    """Call it in a forked child: the child kills itself before or after its n-th call that changes the disk."""
+    return _die_at

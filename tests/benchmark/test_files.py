@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ def test_atomic_write_replaces_and_returns_the_hash(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_killed_at_every_operation_leaves_old_or_new_never_a_mix(tmp_path: Path) -> None:
+def test_killed_at_every_operation_leaves_old_or_new_never_a_mix(tmp_path: Path, die_at: Callable[[int], None]) -> None:
     """Enumerates kill points: before and after each call that changes the disk."""
     path = tmp_path / "a.bin"
     old, new = b"old" * 1000, b"new" * 2000
@@ -33,7 +33,7 @@ def test_killed_at_every_operation_leaves_old_or_new_never_a_mix(tmp_path: Path)
         path.write_bytes(old)
         child = os.fork()
         if child == 0:
-            _die_at(points)
+            die_at(points)
             files.atomic_write(path, new)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
@@ -43,28 +43,6 @@ def test_killed_at_every_operation_leaves_old_or_new_never_a_mix(tmp_path: Path)
         if status == 0:
             break
     assert points > 8, "the hooks saw too few operations to prove anything"
-
-
-def _die_at(point: int) -> None:
-    count = 0
-
-    def tick() -> None:
-        nonlocal count
-        count += 1
-        if count == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def hooked(real):
-        def call(*arguments, **named):
-            tick()
-            result = real(*arguments, **named)
-            tick()
-            return result
-
-        return call
-
-    for name in ("open", "write", "fsync", "replace"):
-        setattr(os, name, hooked(getattr(os, name)))
 
 
 def test_file_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
