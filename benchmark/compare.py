@@ -23,7 +23,7 @@ from benchmark.cli import parse
 from benchmark.errors import UserError, command, user_input
 from benchmark.grid import cells_of, run_cells
 from benchmark.presets import QUICKSTART_ENV
-from benchmark.report import groups_of, print_group, rebuild
+from benchmark.report import print_group, rebuild
 from benchmark.run import open_dataset
 
 MAIN_BACKBONES = ("s4wm", "rssm_tbtt", "tssm_xl", "mts3")
@@ -78,8 +78,7 @@ def main(arguments: list[str]) -> None:
         for cell in cells_of(options.backbones, options.seeds, options.env, options.preset, options.results, extra)
     ]
     failed = run_cells(cells, parallel, threads=max(1, machine.cores() // parallel))
-    rebuild(options.results)
-    by_env, _ = groups_of(options.results)
+    by_env = rebuild(options.results)
     for one in by_env.get(options.env, []):
         if one.preset == options.preset and one.dataset_digest == dataset.digest:
             print_group(one)

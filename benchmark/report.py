@@ -60,8 +60,8 @@ def tables(by_env: dict[str, list[Group]], skipped: list[str]) -> dict[str, str]
     return texts
 
 
-def rebuild(results: Path) -> None:
-    """Rewrites leaderboards and figures."""
+def rebuild(results: Path) -> dict[str, list[Group]]:
+    """Rewrites leaderboards and figures; returns the groups that they show, by environment."""
     by_env, skipped = groups_of(results)
     folder = make_folder(results / "leaderboards")
     texts = tables(by_env, skipped)
@@ -86,6 +86,7 @@ def rebuild(results: Path) -> None:
         atomic_write(README, shown.encode())
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
+    return by_env
 
 
 def _readme(results: Path, by_env: dict[str, list[Group]]) -> str | None:
@@ -148,8 +149,7 @@ def main(arguments: list[str]) -> None:
         check(options.results)
         print(f"{options.results}: leaderboards are what the records say")
         return
-    rebuild(options.results)
-    by_env, _ = groups_of(options.results)
+    by_env = rebuild(options.results)
     for some in by_env.values():
         for one in some:
             print_group(one)

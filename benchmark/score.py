@@ -35,7 +35,7 @@ from benchmark.errors import UserError, command, user_input
 from benchmark.files import file_sha256
 from benchmark.loader import BatchMaker
 from benchmark.open_loop import score
-from benchmark.report import groups_of, print_group, rebuild
+from benchmark.report import print_group, rebuild
 from benchmark.run import build, now, open_dataset
 from benchmark.tables import per_episode, per_step
 
@@ -219,8 +219,7 @@ def main(arguments: list[str]) -> None:
     if options.checkpoint is not None:
         whole = dataclasses.replace(whole, config=whole.config | {"model": to_json(config.model)})
     record.write(folder, whole, {record.PER_EPISODE: episodes, record.PER_STEP: steps}, picture)
-    rebuild(options.results)
-    by_env, _ = groups_of(options.results)
+    by_env = rebuild(options.results)
     for one in by_env.get(options.env, []):
         if any(run.folder == folder for runs in one.beside.values() for run in runs):
             print_group(one)

@@ -56,9 +56,8 @@ class SuiteOptions:
     results: Path = Path("results")
 
 
-def done(results: Path, env: str, backbone: str, preset: str) -> list[int]:
+def done(loaded: list[record.Loaded], env: str, backbone: str, preset: str) -> list[int]:
     """Seeds of a cell that have a record."""
-    loaded, _ = record.read_all(results)
     same = (run.record for run in loaded if (run.record.env, run.record.backbone) == (env, backbone))
     return sorted({found.seed for found in same if found.preset == preset and not found.variant})
 
@@ -71,6 +70,7 @@ def main(arguments: list[str]) -> None:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UserError(f"unknown table {options.table!r}{hint} Allowed: {', '.join(TABLES)}")
     presets.find(options.preset, envs.spec(TABLES["table2"].envs[0]))
+    loaded = [] if options.run else record.read_all(options.results)[0]
     for name in [options.table] if options.table else TABLES:
         table = TABLES[name]
         print(f"{name}: {table.title}, preset {options.preset}")
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
                 compare.main(["--env", env, "--backbones", *table.backbones, "--seeds", *seeds, *where])
                 continue
             for backbone in table.backbones:
-                found = done(options.results, env, backbone, options.preset)
+                found = done(loaded, env, backbone, options.preset)
                 print(f"  {env:24} {backbone:22} seeds done: {', '.join(map(str, found)) or 'none'}")
 
 
