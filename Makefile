@@ -8,7 +8,7 @@ BACKBONE ?= s4wm
 EPISODES ?= default
 SEEDS ?= 0 1 2
 
-.PHONY: help setup setup-3d dataset datasets-2d doctor run quickstart smoke report test test-slow check fix clean
+.PHONY: help setup setup-3d dataset datasets-2d doctor run quickstart smoke report test test-slow bench check fix clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -56,6 +56,16 @@ test: $(READY3D)  ## the tests
 
 test-slow: $(READY3D)  ## hundreds of episodes and thousands of poses: half an hour
 	$(BIN)/python -m pytest -q -n 2 -m slow
+
+READYPEERS := .venv/.ready-peers
+$(READYPEERS): $(READY3D)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[peers]"
+	touch $@
+
+bench: $(READYPEERS)  ## fast forms against slow twins and PyPI's packages: ten minutes on a quiet machine
+	mkdir -p runs
+	$(BIN)/python -m pytest tests/bench/bench_speed.py -q -rs -p no:xdist -o addopts=--import-mode=importlib -o python_files=bench_speed.py --benchmark-disable-gc --benchmark-min-rounds=7 --benchmark-max-time=2 --benchmark-quiet --benchmark-json=runs/bench.json
+	$(BIN)/python -m benchmark.speed_table runs/bench.json
 
 check: $(READY3D)  ## format, lint, types, layers, leaderboards up to date
 	$(BIN)/ruff format --check .

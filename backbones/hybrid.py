@@ -93,6 +93,8 @@ class AttentionLayer(SequenceCore):
     def forward(self, x: Float[Tensor, "B T D"], state: Cache) -> tuple[Float[Tensor, "B T D"], Cache]:
         return self.attention(x, state, self.biases)
 
+    def outputs(self, x: Float[Tensor, "B T D"], state: Cache) -> Float[Tensor, "B T D"]:
+        return self.attention.outputs(x, state, self.biases)
+
     def step(self, x: Float[Tensor, "B D"], state: Cache) -> tuple[Float[Tensor, "B D"], Cache]:
-        y, state = self.attention(x.unsqueeze(1), state, self.biases)
-        return y.squeeze(1), state
+        return self.attention.step(x, state, self.biases)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from backbones.parts.discrete_system import DiscreteSystem
+from backbones.parts.s4_layer import S4Layer
 
 
 def dense(system: DiscreteSystem) -> tuple[Tensor, Tensor, Tensor]:
@@ -28,6 +29,20 @@ def dense_steps(system: DiscreteSystem, inputs: Tensor, state: Tensor | None) ->
         state = torch.einsum("hij,bhj->bhi", transition, state) + drive * u.unsqueeze(2)
         outputs.append((readout * state).sum(-1).real)
     return torch.stack(outputs, -1), state.chunk(2, -1)[0]
+
+
+class DenseS4Layer(S4Layer):
+    """An S4 layer that imagines with a dense ``Abar`` and both of each conjugate pair, made once."""
+
+    def prepare(self) -> None:
+        self._dense = [value.to(torch.complex64) for value in dense(self.system())]
+
+    def step(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        transition, drive, readout = self._dense
+        if state is None:
+            state = drive.new_zeros(len(x), *drive.shape)
+        state = torch.einsum("hij,bhj->bhi", transition, state) + drive * x.unsqueeze(2)
+        return self._finish(torch.einsum("hi,bhi->bh", readout, state).real, x), state
 
 
 def truncated(system: DiscreteSystem, readout: Tensor, length: int) -> Tensor:

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
-from backbones.interface import Batch, ContinuousSpec, DiscreteSpec, ImageSpec, VectorSpec, WorldSpec, as_float
+from backbones.interface import Batch, ContinuousSpec, DiscreteSpec, ImageSpec, VectorSpec, WorldSpec
 from backbones.parts.gru import DeferredWeight, LayerNormGRU
-from backbones.rssm_tbtt import RSSM, Config
+from backbones.rssm_tbtt import Config
+from tests.backbones.rssm_twin import literal_loss
 
 VECTORS = WorldSpec(VectorSpec(6), ContinuousSpec(2), context_length=5, query_length=4)
 IMAGES = WorldSpec(ImageSpec(16, 16), DiscreteSpec(3), context_length=5, query_length=4)
@@ -32,41 +32,6 @@ def random_batch(spec: WorldSpec, rows: int, time: int, starts: list[bool], seed
     valid[1:, -2:] = False
     reward = torch.zeros(rows, time, dtype=observation.dtype if observation.is_floating_point() else torch.float32)
     return Batch(observation, action, reward, torch.tensor(starts), valid, final)
-
-
-def literal_loss(model: RSSM, batch: Batch, state: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-    """The published procedure: everything inside the loop, frame by frame, every weight differentiated at every use."""
-    rows, time = batch.shape
-    config, kinds = model.config, model.latents
-    noise = torch.rand(time, rows, kinds.count, generator=generator)
-    h, z = state["h"], state["z"]
-    h0 = model.initial.tanh().expand(rows, -1)
-    z0 = kinds.sample(model.prior(h0), None)
-    total, counted = torch.zeros((), dtype=h.dtype), 0
-    for t in range(time):
-        action = batch.previous_action[:, t]
-        if not action.is_floating_point():
-            action = torch.nn.functional.one_hot(action, model.spec.action.size)
-        frame = as_float(batch.observation[:, t])
-        if t == 0:
-            h, z = torch.where(batch.starts[:, None], h0, h), torch.where(batch.starts[:, None], z0, z)
-        x = model.input(torch.cat([z, action.to(h.dtype)], -1))
-        gates = model.gru.norm(linear(torch.cat([x, h], -1), model.gru.weight))
-        reset, candidate, update = gates.chunk(3, -1)
-        update = torch.sigmoid(update - 1)
-        h = update * torch.tanh(torch.sigmoid(reset) * candidate) + (1 - update) * h
-        prior = model.prior(h)
-        posterior = model.posterior(torch.cat([h, model.encoder(frame)], -1))
-        z = kinds.sample(posterior, noise[t])
-        error = (model.decoder(torch.cat([h, z], -1)) - frame).square().flatten(1).sum(1)
-        q, p = kinds.probabilities(posterior), kinds.probabilities(prior)
-        moves_prior = (q.detach() * (q.detach().log() - p.log())).sum((1, 2))
-        moves_posterior = (q * (q.log() - p.detach().log())).sum((1, 2))
-        frame_loss = 0.5 * error + config.kl_dynamics * moves_prior + config.kl_representation * moves_posterior
-        for row in range(rows):
-            if batch.valid[row, t] and not (t == 0 and batch.starts[row]):
-                total, counted = total + frame_loss[row], counted + 1
-    return total / counted
 
 
 @pytest.mark.parametrize(("spec", "tolerance"), [(VECTORS, 1e-7), (IMAGES, 2e-4)], ids=["vectors", "images"])
