@@ -17,6 +17,9 @@ RIGHT, DOWN, LEFT, UP = range(4)
 """Directions of the agent."""
 MARGIN = VIEW // 2
 """Tiles that the view reaches beyond the agent."""
+MAP_WIDTH = 960
+"""Pixels that a map may be wide, unless that takes tiles smaller than ``MIN_TILE``."""
+MIN_TILE, MAX_TILE = 4, 16
 
 
 class CenteredViewEnv(MiniGridEnv):
@@ -56,8 +59,11 @@ class CenteredViewEnv(MiniGridEnv):
         tiles[MIDDLE] = with_agent(tiles[MIDDLE], self.agent_dir)
         return tiles
 
-    def top_down(self, tile_size: int = TILE) -> UInt8[np.ndarray, "height width 3"]:
-        """The whole map, with the tiles in the agent's view highlighted."""
+    def top_down(self, width: int = MAP_WIDTH) -> UInt8[np.ndarray, "height width 3"]:
+        """The whole map, some ``width`` pixels wide at most, with the tiles in the agent's view highlighted."""
+        return self._map(int(np.clip(width // self.width, MIN_TILE, MAX_TILE)))
+
+    def _map(self, tile_size: int) -> UInt8[np.ndarray, "height width 3"]:
         agent_x, agent_y = map(int, self.agent_pos)
         # MiniGrid's own loop over the cells takes ten times as long, which is felt with hallways of 400 cells.
         rows = [
@@ -76,7 +82,7 @@ class CenteredViewEnv(MiniGridEnv):
 
     def get_frame(self, highlight: bool = True, tile_size: int = TILE, agent_pov: bool = False) -> np.ndarray:
         """What ``render`` returns: the whole map (the observation itself is the agent's view)."""
-        return self.top_down(tile_size)
+        return self._map(tile_size)
 
     def _view(self) -> Grid:
         x, y = map(int, self.agent_pos)

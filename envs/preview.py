@@ -3,13 +3,15 @@
     python -m envs.preview --env multi_doors_keys_3
     python -m envs.preview --env distracting_memory_100 --policy random --out walk.gif
 
-The scripted policy's actions are those of ``envs.simulate``; the environment itself is stepped and drawn.
+The scripted policy's actions are those of ``envs.simulate``; the environment itself is stepped and drawn. Of long
+episodes every second, third, ... frame is shown, so that the file stays small.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -21,18 +23,21 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 import envs
-from envs.centered_view import CenteredViewEnv
 from envs.episode import episode_seeds
 from envs.spec import EnvSpec
 
 POLICIES = ("scripted", "random")
-MAP_WIDTH = 960
-"""Pixels that a map may be wide, unless that takes tiles smaller than ``MIN_TILE``."""
-MIN_TILE, MAX_TILE = 4, 16
-VIEW_SIDE = 200
+WIDTH = 960
+"""Pixels that map and view may be wide side by side."""
+VIEW_SCALE = 5
 GAP = 10
 FRAME_MILLISECONDS = 100
-COLORS = 128
+COLORS = 256
+PALETTE_PICTURES = 12
+"""Pictures whose colours are those of the whole GIF."""
+VIEW_PIXELS = 501 * 64 * 64
+"""Pixels that the agent sees in all pictures of a GIF together; of episodes with more not every frame is shown. That
+keeps a GIF under 6 MB."""
 
 
 def actions_of(env: EnvSpec, policy: str, env_seed: int, policy_seed: int) -> list[int]:
@@ -44,28 +49,34 @@ def actions_of(env: EnvSpec, policy: str, env_seed: int, policy_seed: int) -> li
     return np.random.default_rng(policy_seed).integers(env.action_count, size=env.length - 1).tolist()
 
 
-def pictures(env: EnvSpec, actions: list[int], env_seed: int) -> Iterator[Image.Image]:
-    """One picture a frame of the episode; ends with the episode if that is earlier than the actions."""
+def pictures(env: EnvSpec, actions: list[int], env_seed: int, every: int = 1) -> Iterator[Image.Image]:
+    """Pictures of one frame in ``every`` of the episode and of its last; ends with the episode if that is earlier than
+    the actions."""
     world = envs.make(env.name, **env.gym_kwargs)
     frame, _ = world.reset(seed=env_seed)
-    yield _picture(world, frame, f"frame 0 of {env.length}, context")
+    skipping = "" if every == 1 else f", 1 frame in {every} shown"
+    yield _picture(world, frame, f"frame 0 of {env.length}, context{skipping}")
+    collected = 0.0
     for time, action in enumerate(actions, start=1):
         frame, reward, terminated, truncated, _ = world.step(action)
-        part = "context" if time < env.context_length else "query"
-        caption = f"frame {time} of {env.length}, {part}, after {env.action_names[action]}, reward {float(reward):g}"
-        yield _picture(world, frame, caption)
-        if terminated or truncated:
+        collected += float(reward)
+        over = terminated or truncated
+        if over or time % every == 0:
+            part = "context" if time < env.context_length else "query"
+            gain = f", reward {collected:g}" if env.has_reward or collected else ""
+            caption = f"frame {time} of {env.length}, {part}, after {env.action_names[action]}{gain}{skipping}"
+            yield _picture(world, frame, caption)
+            collected = 0.0
+        if over:
             return
 
 
 def _picture(world: gymnasium.Env, frame: UInt8[np.ndarray, "height width 3"], caption: str) -> Image.Image:
-    scale = VIEW_SIDE // frame.shape[0]
-    panels = [np.kron(frame, np.ones((scale, scale, 1), np.uint8))]
-    if isinstance(world, CenteredViewEnv):
-        tile = int(np.clip(MAP_WIDTH // world.width, MIN_TILE, MAX_TILE))
-        panels.insert(0, world.top_down(tile))
+    panels = [np.kron(frame, np.ones((VIEW_SCALE, VIEW_SCALE, 1), np.uint8))]
+    if hasattr(world, "top_down"):
+        panels.insert(0, world.top_down(WIDTH))
     # A long map goes above the view.
-    across = sum(panel.shape[1] for panel in panels) + GAP * (len(panels) + 1) <= MAP_WIDTH
+    across = sum(panel.shape[1] for panel in panels) + GAP * (len(panels) + 1) <= WIDTH
     corners, x, y = [], GAP, GAP
     for panel in panels:
         corners.append((x, y))
@@ -79,14 +90,42 @@ def _picture(world: gymnasium.Env, frame: UInt8[np.ndarray, "height width 3"], c
     return canvas
 
 
+def shown_every(env: EnvSpec) -> int:
+    """A GIF shows one frame in so many."""
+    height, width, _ = env.image_shape
+    return math.ceil(env.length * height * width / VIEW_PIXELS)
+
+
+def _palette(samples: list[Image.Image]) -> Image.Image:
+    """The colours that serve all of these pictures."""
+    together = np.concatenate([np.asarray(sample) for sample in samples])
+    return Image.fromarray(together).quantize(COLORS, Image.Quantize.FASTOCTREE)
+
+
 def gif(env: EnvSpec, policy: str = "scripted", seed: int = 0) -> bytes:
     """The bytes of a GIF of the first training episode of the dataset with this seed."""
     env_seed, policy_seed = episode_seeds(seed, "train", 0)
-    shown = pictures(env, actions_of(env, policy, env_seed, policy_seed), env_seed)
-    first, *others = [picture.quantize(COLORS, Image.Quantize.FASTOCTREE) for picture in shown]
+    actions = actions_of(env, policy, env_seed, policy_seed)
+    # One palette for all frames: then what stays the same from frame to frame takes no room.
+    palette = _palette(list(pictures(env, actions, env_seed, every=math.ceil(env.length / PALETTE_PICTURES))))
+    shown = pictures(env, actions, env_seed, every=shown_every(env))
+    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in shown]
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=others, duration=FRAME_MILLISECONDS, loop=0)
     return file.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The file appears whole and on the disk, or not at all."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,10 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or Path(f"{options.env}_{options.policy}.gif")
     try:
         picture = gif(envs.spec(options.env), options.policy, options.seed)
-        unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-        unfinished.write_bytes(picture)
-        unfinished.replace(out)
-    except ValueError as error:
+        _write(out, picture)
+    except (ValueError, ModuleNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:

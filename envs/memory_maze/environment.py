@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from envs.memory_maze.frames import draw_border, observe
-from envs.memory_maze.maze import maze_surfaces, open_cells
+from envs.memory_maze.maze import maze_surfaces, open_cells, walkable, without_hidden
 from envs.memory_maze.upstream import make
 from envs.rooms import analytic
+from envs.rooms.floor_map import MAP_WIDTH, draw_map
 from envs.rooms.gl_renderer import GLRenderer
-from envs.rooms.physics import ACTION_NAMES, CONTROLS, SUBSTEPS
+from envs.rooms.physics import ACTION_NAMES, SUBSTEPS, controls
 from envs.rooms.rendering import RENDERERS
 
 _REACH = 1.6
@@ -30,11 +31,14 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
 
     Observation space. ``Box(0, 255, (64, 64, 3), uint8)``; the border has the colour of the wanted target. ``info`` has
     Memory Maze's further observations: ``maze_layout (n, n)``, ``agent_pos (2,)``, ``agent_dir (2,)``,
-    ``targets_pos (k, 2)``, ``targets_vec (k, 2)``, in cells, and ``target``, the index of the wanted one.
+    ``targets_pos (k, 2)``, ``targets_vec (k, 2)``, in cells; ``pose``, metres and radians; and ``target``, the index of
+    the wanted one.
 
     Rewards. 1 on touching the wanted target.
 
     Termination. Never; truncated after ``steps`` actions. (Upstream's 15x15 runs for 4000; its datasets stop at 1000.)
+
+    Rendering. ``render()`` gives the map from above: targets, the agent, what it sees, and the way it came.
 
     Arguments. ``size``: 9, 11, 13 or 15. ``steps``: of an episode. ``renderer``: ``analytic`` or ``mujoco``, which is
     upstream's image to the pixel. ``ValueError`` for others.
@@ -72,9 +76,8 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
         self.layout = open_cells(self.task)
         self.surfaces = maze_surfaces(self.model, self.task, self.layout)
         self.time = 0
-        if self._gl is not None:
-            self._gl.close()
-            self._gl = None
+        self._path = [self.pose]
+        self.close()
 
     @property
     def pose(self) -> Float32[np.ndarray, "3"]:
@@ -97,7 +100,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
         """``step`` without the frame: the reward. Bit-identical with upstream."""
         import mujoco
 
-        self.data.ctrl[:] = CONTROLS[action]
+        self.data.ctrl[:] = controls(action)
         near = np.hypot(*(self.surfaces.spheres[:, :2] - self.pose[:2]).T).min() < _REACH
         if near:
             # A touch counts in any substep, so each is looked at, as upstream does.
@@ -112,6 +115,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
             mujoco.mj_step1(self.model, self.data)
         self.task.after_step(self.upstream.physics, self.upstream.random_state)
         self.time += 1
+        self._path.append(self.pose)
         return float(self.task.get_reward(self.upstream.physics))
 
     def step(self, action: SupportsInt) -> tuple[UInt8[np.ndarray, "64 64 3"], float, bool, bool, dict[str, Any]]:
@@ -123,7 +127,7 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
         found = observe(self.pose[None], self.surfaces.spheres, self.size)
         return {
             "pose": self.pose,
-            "maze_layout": self.layout,
+            "maze_layout": self.layout.copy(),
             "agent_pos": found["agent_pos"][0],
             "agent_dir": found["agent_dir"][0],
             "targets_pos": found["targets_pos"],
@@ -138,11 +142,18 @@ class MemoryMazeEnv(gymnasium.Env[np.ndarray, int]):
                 self._gl = GLRenderer(self.model, "walker/egocentric")
             image = self._gl.draw(self.data)
         else:
-            spheres = self.surfaces.spheres.copy()
-            spheres[[index for index in range(len(spheres)) if self.hidden >> index & 1], 3] = 0
-            scene = analytic.Surfaces(self.surfaces.faces, self.surfaces.face_texture, spheres)
-            image = analytic.render(scene, self.pose[None])[0]
+            image = analytic.render(without_hidden(self.surfaces, self.hidden), self.pose[None])[0]
         return draw_border(image[None], self.surfaces.spheres[self.target, None, 4:])[0]
 
-    def render(self) -> UInt8[np.ndarray, "64 64 3"]:  # type: ignore[override]
-        return self.frame()
+    def top_down(self, width: int = MAP_WIDTH) -> UInt8[np.ndarray, "height width 3"]:
+        """The whole map, at most ``width`` pixels wide, with the wanted target ringed (``envs.rooms.floor_map``)."""
+        scene = without_hidden(self.surfaces, self.hidden)
+        return draw_map(walkable(self.layout), scene, np.stack(self._path), width, self.target)
+
+    def render(self) -> UInt8[np.ndarray, "height width 3"] | None:  # type: ignore[override]
+        return None if self.render_mode is None else self.top_down()
+
+    def close(self) -> None:
+        if self._gl is not None:
+            self._gl.close()
+            self._gl = None

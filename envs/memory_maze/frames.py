@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from envs.episode import Trajectory
-from envs.memory_maze.maze import target_positions, to_cells
+from envs.memory_maze.maze import target_positions, to_cells, without_hidden
 from envs.rooms import analytic
 from envs.rooms.layouts import CELL
 
@@ -61,10 +61,8 @@ def render(trajectory: Trajectory) -> UInt8[np.ndarray, "T 64 64 3"]:
     """Frames of a stored trajectory, or of a slice of one, by the analytic renderer."""
     scene, state = trajectory.scene, trajectory.state
     frames = np.empty((len(state["pose"]), 64, 64, 3), np.uint8)
+    surfaces = analytic.Surfaces(scene["faces"], scene["face_texture"].astype(np.int64), scene["spheres"])
     for hidden in np.unique(state["hidden"]):
-        spheres = scene["spheres"].copy()
-        spheres[[index for index in range(len(spheres)) if int(hidden) >> index & 1], 3] = 0
-        surfaces = analytic.Surfaces(scene["faces"], scene["face_texture"].astype(np.int64), spheres)
         chosen = state["hidden"] == hidden
-        frames[chosen] = analytic.render(surfaces, state["pose"][chosen])
+        frames[chosen] = analytic.render(without_hidden(surfaces, int(hidden)), state["pose"][chosen])
     return draw_border(frames, scene["spheres"][state["target"], 4:])

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from envs.rooms.analytic import Surfaces
-from envs.rooms.layouts import CELL
+from envs.rooms.layouts import CELL, Rectangle
 from envs.rooms.scene import FLOOR_TEXTURES, WALL_TEXTURES
 
 TARGET_RADIUS = 0.6
@@ -23,6 +23,12 @@ def open_cells(task: Any) -> UInt8[np.ndarray, "n n"]:
 def to_cells(xy: np.ndarray, size: int) -> np.ndarray:
     """Metres (origin in the middle of the maze) to cells (origin in its lower left corner), as ``agent_pos``."""
     return xy / CELL + size / 2
+
+
+def walkable(cells: UInt8[np.ndarray, "n n"]) -> list[Rectangle]:
+    """The open cells, metres."""
+    half = len(cells) / 2
+    return [Rectangle(*(CELL * (edge - half) for edge in (x, y, x + 1, y + 1))) for y, x in np.argwhere(cells).tolist()]
 
 
 def _texture_index(model: Any, geom: int) -> int:
@@ -71,6 +77,14 @@ def maze_surfaces(model: Any, task: Any, cells: UInt8[np.ndarray, "n n"]) -> Sur
         row[:2] = model.body_pos[int(body.bodyid[0])][:2]
         row[3], row[4:] = TARGET_RADIUS, np.round(255 * colour) / 255
     return Surfaces(np.array(faces, np.float32), np.array(textures, np.int64), spheres)
+
+
+def without_hidden(scene: Surfaces, hidden: int) -> Surfaces:
+    """The scene as it is drawn while the targets in the bits of ``hidden`` are not."""
+    there = [not hidden >> index & 1 for index in range(len(scene.spheres))]
+    spheres = scene.spheres.copy()
+    spheres[:, 3] *= there
+    return Surfaces(scene.faces, scene.face_texture, spheres)
 
 
 def target_positions(spheres: Float32[np.ndarray, "targets 7"], size: int) -> Float32[np.ndarray, "targets 2"]:

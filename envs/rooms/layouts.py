@@ -88,6 +88,11 @@ class Layout:
         return self.cells[0] * CELL / 2, self.cells[1] * CELL / 2
 
     @property
+    def free(self) -> tuple[Rectangle, ...]:
+        """Where one can walk: rooms and doors."""
+        return self.rooms + tuple(door.passage for door in self.doors)
+
+    @property
     def side_count(self) -> int:
         return 4 * len(self.rooms)
 
@@ -108,7 +113,7 @@ class Layout:
     @cached_property
     def solid(self) -> tuple[Rectangle, ...]:
         """Disjoint rectangles that fill everything outside rooms and doors: what the walker bumps into."""
-        free = self.rooms + tuple(door.passage for door in self.doors)
+        free = self.free
         width, height = self.half_extent
         xs = sorted({-width, width} | {x for r in free for x in (r.left, r.right)})
         solids: list[Rectangle] = []

@@ -10,12 +10,21 @@ from jaxtyping import Float32, Float64
 ACTION_NAMES = ("noop", "forward", "left", "right", "forward_left", "forward_right")
 CONTROLS = np.array([(0, 0), (-1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1)], np.float64)
 """``(roll, steer)`` of each action, as in Memory Maze."""
+NOOP = ACTION_NAMES.index("noop")
 SUBSTEPS = 50
 REST_HEIGHT = -3.7e-4
 """Height coordinate of the walker at rest, metres. It stays within some 2 mm of it; frames are drawn as if it were at
 rest, so that a pose ``(x, y, heading)`` determines its frame."""
 _SETTLING_STEPS = 8
 """Control steps after which a walker that was put down rests on the floor."""
+
+
+def controls(action: int) -> Float64[np.ndarray, 2]:
+    """``(roll, steer)`` of an action; ``ValueError`` for a number that stands for none."""
+    if not 0 <= action < len(CONTROLS):
+        names = ", ".join(f"{index} {name}" for index, name in enumerate(ACTION_NAMES))
+        raise ValueError(f"unknown action {action}; allowed: {names}")
+    return CONTROLS[action]
 
 
 class Walker:
@@ -37,7 +46,7 @@ class Walker:
 
     def step(self, action: int) -> None:
         """One control step of 0.25 s: bit-identical to Memory Maze's, at a sixth of its cost."""
-        self.data.ctrl[:] = CONTROLS[action]
+        self.data.ctrl[:] = controls(action)
         self._mujoco.mj_step(self.model, self.data, SUBSTEPS)
 
     @property

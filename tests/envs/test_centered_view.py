@@ -42,8 +42,9 @@ def test_top_down_is_minigrids_picture_with_the_view_highlighted(name):
     visible = np.zeros((world.width, world.height), bool)
     visible[max(x - 2, 0) : x + 3, max(y - 2, 0) : y + 3] = True
     expected = world.grid.render(9, tuple(world.agent_pos), world.agent_dir, visible)
-    assert np.array_equal(world.top_down(9), expected)
-    assert np.array_equal(world.render(), world.top_down())
+    assert np.array_equal(world.get_frame(tile_size=9), expected)
+    assert np.array_equal(world.top_down(9 * world.width + 8), expected), "as large as the width allows"
+    assert np.array_equal(world.render(), world.top_down(8 * world.width))
 
 
 def test_tiles_name_what_is_drawn():

@@ -104,11 +104,34 @@ def test_no_seeds_no_episodes(name):
     assert envs.simulate(envs.spec(name), []) == []
 
 
+def ids():
+    """All Gymnasium ids; of the mazes, which take ten seconds and more, only the smallest is for every day."""
+    found = []
+    for gym_id in ENTRY_POINTS:
+        maze, solid = "Maze" in gym_id, "Maze" in gym_id or "Rooms" in gym_id
+        slow = maze and "9x9" not in gym_id
+        found.append(pytest.param(gym_id, marks=[pytest.mark.mujoco] * solid + [pytest.mark.slow] * slow))
+    return found
+
+
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("gym_id", ids())
+def test_gymnasium_accepts_the_environment(gym_id):
+    world = gymnasium.make(f"envs:{gym_id}", render_mode="rgb_array")
+    check_env(world.unwrapped)
+    frame, _ = world.reset(seed=0)
+    picture = world.render()
+    assert picture.shape[1] > frame.shape[1], "the whole map, not the view"
+    assert np.array_equal(picture, world.unwrapped.render())
+    for action in (0, 2):  # a turn in any environment
+        world.step(action)
+    assert not np.array_equal(world.render(), picture)
+    world.close()
+
+
 @pytest.mark.parametrize("name", SMALL)
-def test_gymnasium_accepts_the_environment(name):
-    world = envs.make(name, render_mode="rgb_array")
-    check_env(world)
+def test_spaces(name):
+    world = envs.make(name)
     assert world.observation_space == gymnasium.spaces.Box(0, 255, (40, 40, 3), np.uint8)
     assert world.action_space == gymnasium.spaces.Discrete(7)
 
