@@ -22,6 +22,8 @@ from envs.spec import EnvSpec
 SIZES = (9, 11, 13, 15)
 NAMES = ("memory_maze_9x9", "memory_maze_15x15")
 STEPS = 1000
+_REFERENCE = "two_rooms"
+"""Floor plan of the frames that fingerprint the renderer."""
 
 
 def parse(name: str) -> EnvSpec | None:
@@ -100,7 +102,14 @@ def render(spec: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T 64 64 
 
 
 def renderer_info(spec: EnvSpec) -> dict[str, Any]:
-    """The analytic renderer's fingerprint (see ``envs.rooms.fingerprint``), on the frames of ``two_rooms``."""
+    """The analytic renderer's fingerprint (see ``envs.rooms.fingerprint``), on reference frames of rooms."""
     from envs.rooms.fingerprint import fingerprint
 
-    return fingerprint("analytic", "two_rooms")
+    return fingerprint("analytic", _REFERENCE)
+
+
+def check_renderer(spec: EnvSpec, stored: dict[str, Any]) -> None:
+    """``ValueError`` if frames drawn here would differ from those of data with this ``renderer_info``."""
+    from envs.rooms.fingerprint import check
+
+    check(stored, _REFERENCE)

@@ -18,6 +18,7 @@ from envs.rooms.scene import Scene, sample_scene, sample_start
 _FRAMES = 4
 _BLOCKS = 8
 _EXACT_KEYS = ("name", "version", "textures_sha256")
+_FRAME_KEYS = ("frames_sha256", "frames_mean")
 
 
 def reference_episode(plan: Layout) -> tuple[Scene, Float32[np.ndarray, "frames 3"]]:
@@ -65,12 +66,15 @@ def check(stored: dict[str, Any], name: str) -> None:
 
     Equal hashes pass; otherwise the reference frames may differ by one grey level in the mean of any 8x8 block.
     """
-    renderer = stored.get("name", "")
+    absent = [key for key in (*_EXACT_KEYS, *_FRAME_KEYS) if key not in stored]
+    if absent:
+        raise ValueError(f"what the data says of its renderer lacks {absent[0]!r}; make the dataset again")
+    renderer = stored["name"]
     here = fingerprint(renderer, name)
     for key in _EXACT_KEYS:
-        if stored.get(key) != here[key]:
+        if stored[key] != here[key]:
             raise ValueError(
-                f"the data was made with {key} {stored.get(key)!r}, this installation has {here[key]!r}: frames would "
+                f"the data was made with {key} {stored[key]!r}, this installation has {here[key]!r}: frames would "
                 "differ. Install the versions of the manifest or make the dataset again"
             )
     if stored["frames_sha256"] == here["frames_sha256"]:

@@ -1,7 +1,8 @@
 """The one OpenGL context of this process.
 
 A second EGL context in one process gives garbage frames without an error (measured), so ``open_context`` refuses to
-make one; every MuJoCo renderer shares the first.
+make one; every MuJoCo renderer shares the first, and makes it current before each frame in case that another package
+has made its own.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ _context: Any = None
 _backend: str | None = None
 
 
-class GLUnavailableError(RuntimeError):
-    """No OpenGL library for the backend that was asked for, or it gives no usable frames."""
+class GLUnavailableError(ValueError):
+    """No OpenGL library for the backend that was asked for, or it gives no usable frames.
+
+    A ``ValueError``, because it is the renderer that was asked for that this machine does not offer.
+    """
 
 
 def open_context(backend: str) -> None:

@@ -13,17 +13,14 @@ from envs.rooms.physics import REST_HEIGHT
 SIZE = 64
 
 
-def check_frames(frames: UInt8[np.ndarray, "T height width 3"], source: str) -> None:
-    """Raise ``GLUnavailableError`` naming the first black or constant frame: no view of a room looks like that."""
-    flat = frames.reshape(len(frames), -1, 3)
-    constant = (flat.max(1) == flat.min(1)).all(-1)
-    if constant.any():
-        index = int(constant.argmax())
-        colour = tuple(int(c) for c in flat[index, 0])
-        name = "black" if not any(colour) else f"of the one colour {colour}"
+def check_frame(frame: UInt8[np.ndarray, "height width 3"], source: str) -> None:
+    """Raise ``GLUnavailableError`` if a frame is black or constant: no view of a room looks like that."""
+    if (frame == frame[0, 0]).all():
+        colour = tuple(frame[0, 0].tolist())
+        name = f"of the one colour {colour}" if any(colour) else "black"
         raise GLUnavailableError(
-            f"frame {index} of {len(frames)} from {source} is {name}: the OpenGL library gives no usable frames. "
-            "Nothing was written; use renderer 'analytic', or see python -m benchmark.doctor"
+            f"a frame from {source} is {name}: the OpenGL library gives no usable frames. Nothing was written; use "
+            "renderer 'analytic', or see python -m benchmark.doctor"
         )
 
 
@@ -55,18 +52,24 @@ class GLRenderer:
         self._data = mujoco.MjData(model)
 
     def draw(self, data: Any) -> UInt8[np.ndarray, "size size 3"]:
-        """The frame of a MuJoCo state whose positions are up to date (``mj_kinematics``, ``mj_camlight``)."""
+        """The frame of a MuJoCo state whose positions are up to date (``mj_kinematics``, ``mj_camlight``).
+
+        Raises ``GLUnavailableError`` if it is black or constant.
+        """
         mujoco = self._mujoco
+        # Another package may have made a context of its own current; frames would be garbage then, silently.
+        ensure_context()
         mujoco.mjv_updateScene(
             self.model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
         frame = np.empty((self._viewport.height, self._viewport.width, 3), np.uint8)
         mujoco.mjr_render(self._viewport, self._scene, self._context)
         mujoco.mjr_readPixels(frame, None, self._viewport, self._context)
+        check_frame(frame, f"MuJoCo ({self.backend})")
         return frame[::-1]
 
     def render(self, poses: Float32[np.ndarray, "T 3"]) -> UInt8[np.ndarray, "T size size 3"]:
-        """Frames of poses ``(x, y, heading)``. Raises ``GLUnavailableError`` on a black or constant frame."""
+        """Frames of poses ``(x, y, heading)``, each checked as by ``draw``."""
         size = self._viewport.height
         frames = np.empty((len(poses), size, size, 3), np.uint8)
         for frame, (x, y, heading) in zip(frames, poses.astype(np.float64), strict=True):
@@ -74,9 +77,9 @@ class GLRenderer:
             self._mujoco.mj_kinematics(self.model, self._data)
             self._mujoco.mj_camlight(self.model, self._data)
             frame[...] = self.draw(self._data)
-        check_frames(frames, f"MuJoCo ({self.backend})")
         return frames
 
     def close(self) -> None:
         """Free what the renderer holds on the GPU; the process keeps its OpenGL context."""
+        ensure_context()
         self._context.free()

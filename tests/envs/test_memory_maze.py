@@ -16,10 +16,11 @@ import envs
 from envs.memory_maze.environment import MemoryMazeEnv
 from envs.memory_maze.frames import draw_border, observations, render
 from envs.memory_maze.upstream import load_tasks
-from envs.memory_maze.walk import policy, shortest_path
+from envs.memory_maze.walk import NOISE, policy, shortest_path
 from envs.rooms.gl_context import GLUnavailableError, ensure_context
 from envs.rooms.gl_renderer import GLRenderer
 from envs.rooms.probe import psnr
+from envs.rooms.tour import FORWARD, FORWARD_LEFT, FORWARD_RIGHT, LEFT, RIGHT
 
 pytestmark = pytest.mark.mujoco
 SEED, STEPS = 3, 400
@@ -150,15 +151,85 @@ def test_gym_is_not_left_behind():
 
 
 def test_stepping_equals_simulation():
+    """What comes with a frame is of its moment, is the caller's own, and equals what is derived from stored poses."""
     env = envs.spec("memory_maze_9x9")
     world = envs.make(env.name)
-    world.reset(seed=3)
-    poses = [world.pose]
-    for action in itertools.islice(policy(world, np.random.default_rng(5)), 30):
-        world.step(action)
-        poses.append(world.pose)
+    _, info = world.reset(seed=3)
+    infos = [info]
+    for action in itertools.islice(policy(world, np.random.default_rng(5)), 40):
+        infos.append(world.step(action)[-1])
     (episode,) = envs.simulate(env, [(3, 5)])
-    assert np.array_equal(np.stack(poses), episode.state["pose"][:31])
+    stored = observations(episode)
+    shapes = {"maze_layout": (9, 9), "agent_pos": (2,), "agent_dir": (2,), "targets_pos": (3, 2), "targets_vec": (3, 2)}
+    for name, shape in shapes.items():
+        assert all(found[name].shape == shape for found in infos)
+        still = name in ("maze_layout", "targets_pos")
+        expected = [stored[name]] * 41 if still else stored[name][:41]
+        assert np.array_equal(np.stack([found[name] for found in infos]), expected), name
+    assert [found["target"] for found in infos] == episode.state["target"][:41].tolist()
+    assert np.array_equal(np.stack([found["pose"] for found in infos]), episode.state["pose"][:41])
+    infos[0]["maze_layout"][:] = 7
+    assert world.layout.max() == 1
+
+
+class Ghost:
+    """Stands in for a maze with nothing but a place: walks where it is told, a quarter cell a step, through nothing."""
+
+    size, layout = 5, np.ones((5, 5), np.uint8)
+
+    def __init__(self):
+        self.pose = np.zeros(3, np.float32)
+
+    def advance(self, action):
+        x, y, heading = self.pose
+        heading += {LEFT: 0.3, FORWARD_LEFT: 0.3, RIGHT: -0.3, FORWARD_RIGHT: -0.3}.get(action, 0)
+        stride = 0.5 if action in (FORWARD, FORWARD_LEFT, FORWARD_RIGHT) else 0
+        self.pose = np.array([x + stride * np.cos(heading), y + stride * np.sin(heading), heading], np.float32)
+
+
+def walk_noisily(monkeypatch, noise, steps, seed=0):
+    """Actions of the policy, and those that would have led towards the point it was walking to."""
+    from envs.memory_maze import walk
+
+    monkeypatch.setattr(walk, "NOISE", noise)
+    asked, towards = [], walk._towards
+
+    def overheard(env, goal):
+        asked.append(goal)
+        return towards(env, goal)
+
+    monkeypatch.setattr(walk, "_towards", overheard)
+    ghost, actions = Ghost(), []
+    for action in itertools.islice(policy(ghost, np.random.default_rng(seed)), steps):
+        actions.append(action)
+        ghost.advance(action)
+    monkeypatch.undo()
+    return actions, asked
+
+
+def test_action_noise(monkeypatch):
+    """A tenth of the decisions begin 1 to 4 random actions: of 4000 steps a fifth, which are uniform."""
+    straight, asked = walk_noisily(monkeypatch, 0.0, 4000)
+    assert len(asked) == 4000, "without noise every action leads towards the point"
+    assert len(set(asked)) == 25, "all cells are visited"
+    assert 0 not in straight, "who walks does not stand still"
+    noisy, asked = walk_noisily(monkeypatch, NOISE, 4000)
+    share = 1 - len(asked) / 4000
+    # Decisions are noise with probability p and then take 2.5 steps in the mean.
+    assert share == pytest.approx(2.5 * NOISE / (1 - NOISE + 2.5 * NOISE), abs=0.03)
+    assert noisy.count(0) / 4000 == pytest.approx(share / 6, abs=0.015), "standing still is nothing but noise"
+    wild, asked = walk_noisily(monkeypatch, 1.0, 4000)
+    assert not asked
+    assert np.bincount(wild, minlength=6) / 4000 == pytest.approx(np.full(6, 1 / 6), abs=0.04)
+
+
+def test_the_walk_explores_the_maze():
+    (episode,) = envs.simulate(envs.spec("memory_maze_9x9"), [(SEED, SEED)])
+    cells = observations(episode)["agent_pos"].astype(int)
+    layout = episode.scene["maze_layout"]
+    assert layout[cells[:, 1], cells[:, 0]].all(), "the agent is in open cells"
+    assert len(np.unique(cells, axis=0)) > 0.5 * layout.sum()
+    assert 0.05 < (episode.previous_action[1:] == 0).mean() * 6 < 0.4
 
 
 def test_shortest_path():

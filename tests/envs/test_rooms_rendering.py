@@ -1,5 +1,8 @@
 """The analytic and the torch renderer against MuJoCo's; what bad OpenGL does."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +10,12 @@ import torch
 pytest.importorskip("mujoco", reason="the rooms need the mujoco extra")
 pytest.importorskip("numba", reason="the rooms need the mujoco extra")
 
+import envs
 from benchmark.render_rooms import BatchRenderer, SceneBatch
 from envs.rooms import analytic, gl_context
 from envs.rooms.fingerprint import check, fingerprint
 from envs.rooms.gl_context import GLUnavailableError, ensure_context, open_context
-from envs.rooms.gl_renderer import check_frames
+from envs.rooms.gl_renderer import check_frame
 from envs.rooms.layouts import LAYOUTS
 from envs.rooms.probe import BackendReport, advice, probe, psnr
 from envs.rooms.rendering import frame_source
@@ -128,20 +132,62 @@ def test_mip_levels_halve_by_means():
 
 @pytest.mark.parametrize("colour", [(0, 0, 0), (10, 20, 30)])
 def test_black_and_constant_frames_are_refused_by_name(colour):
-    frames = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
-    check_frames(frames, "test")
-    frames[1] = colour
-    with pytest.raises(GLUnavailableError, match=r"frame 1 of 3 from test is (black|of the one colour \(10, 20, 30\))"):
-        check_frames(frames, "test")
+    frame = np.full((64, 64, 3), colour, np.uint8)
+    with pytest.raises(GLUnavailableError, match=r"from test is (black|of the one colour \(10, 20, 30\))"):
+        check_frame(frame, "test")
+    frame[40, 3, 1] += 1
+    check_frame(frame, "test")
 
 
-def test_mujoco_renderer_refuses_what_a_broken_driver_draws(opengl, monkeypatch):
-    from envs.rooms.gl_renderer import GLRenderer
+@pytest.mark.parametrize("name", ["two_rooms_mujoco", "memory_maze_9x9_mujoco"])
+def test_environments_refuse_what_a_broken_driver_draws(name, opengl, monkeypatch):
+    import mujoco
 
-    monkeypatch.setattr(GLRenderer, "draw", lambda self, data: np.zeros((64, 64, 3), np.uint8))
-    ((scene, poses),) = scenes_and_poses(LAYOUTS["two_rooms"], 2, seed=0, each=2)
-    with pytest.raises(GLUnavailableError, match="black"):
-        frame_source("mujoco")(LAYOUTS["two_rooms"], scene, poses)
+    world = envs.make(name, **envs.spec(name).gym_kwargs)
+    frame, _ = world.reset(seed=0)
+    assert frame.std() > 5
+    monkeypatch.setattr(mujoco, "mjr_readPixels", lambda pixels, *_: pixels.fill(7))
+    with pytest.raises(GLUnavailableError, match=rf"MuJoCo \({opengl}\).*one colour \(7, 7, 7\).*'analytic'"):
+        world.step(1)
+
+
+def test_a_broken_driver_writes_no_gif(opengl, monkeypatch, tmp_path, capsys):
+    import mujoco
+
+    from envs import preview
+
+    monkeypatch.setattr(mujoco, "mjr_readPixels", lambda pixels, *_: pixels.fill(0))
+    out = tmp_path / "walk.gif"
+    assert preview.main(["--env", "two_rooms_mujoco", "--policy", "random", "--out", str(out)]) == 2
+    assert "is black" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+STRANGER = """
+import gc, sys
+import numpy as np
+from envs.rooms.fingerprint import reference_episode
+from envs.rooms.gl_context import ensure_context
+from envs.rooms.layouts import layout
+from envs.rooms.rendering import frame_source
+
+plan = layout("two_rooms")
+scene, poses = reference_episode(plan)
+ours = ensure_context()
+before = frame_source("mujoco")(plan, scene, poses)
+stranger = __import__("mujoco." + ours, fromlist=["GLContext"]).GLContext(64, 64)
+stranger.make_current()
+assert np.array_equal(frame_source("mujoco")(plan, scene, poses), before), "while the other is current"
+stranger.make_current()
+stranger.free()
+assert np.array_equal(frame_source("mujoco")(plan, scene, poses), before), "after the other has gone"
+"""
+
+
+def test_a_context_of_another_package_does_no_harm(opengl):
+    """Measured before contexts were made current for each frame: garbage that is neither black nor constant."""
+    done = subprocess.run([sys.executable, "-c", STRANGER], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_second_context_is_refused(opengl):
@@ -181,6 +227,21 @@ def test_fingerprint_accepts_itself_and_refuses_others():
         check(info | {"version": "0"}, "two_rooms")
     with pytest.raises(ValueError, match="povray"):
         check(info | {"name": "povray"}, "two_rooms")
+    with pytest.raises(ValueError, match="lacks 'frames_mean'.*again"):
+        check({key: value for key, value in info.items() if key != "frames_mean"}, "two_rooms")
+
+
+@pytest.mark.parametrize("name", ["two_rooms", "ten_rooms_teleport", "memory_maze_9x9"])
+def test_manifests_of_another_renderer_are_refused(name):
+    env = envs.spec(name)
+    info = envs.renderer_info(env)
+    envs.check_renderer(env, info)
+    # Last bits may differ between machines.
+    envs.check_renderer(env, info | {"frames_sha256": "0"})
+    with pytest.raises(ValueError, match="version '0'.*this installation has '1'.*make the dataset again"):
+        envs.check_renderer(env, info | {"version": "0"})
+    with pytest.raises(ValueError, match="textures_sha256"):
+        envs.check_renderer(env, info | {"textures_sha256": "0"})
 
 
 def test_probe_draws_with_every_backend(opengl):
