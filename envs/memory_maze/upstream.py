@@ -7,6 +7,7 @@ then places walls, targets and walker and decides about rewards; stepping and dr
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,8 @@ def load_tasks() -> Any:
 
     with _gymnasium_as_gym():
         from memory_maze import tasks
+    # dm_control says with every episode that the walker cannot be given a velocity, which nobody asked for.
+    logging.getLogger("absl").addFilter(lambda record: "no free joint" not in record.getMessage())
     return tasks
 
 

@@ -143,6 +143,11 @@ def test_analytic_frames_are_close(ours):
     assert np.array_equal(render(part), frames[7:11])
 
 
+def test_episodes_begin_in_silence(caplog):
+    MemoryMazeEnv(9).reset_state(seed=0)
+    assert not caplog.records
+
+
 def test_gym_is_not_left_behind():
     before = os.environ.get("MUJOCO_GL")
     assert load_tasks().memory_maze_15x15
