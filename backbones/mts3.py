@@ -19,7 +19,7 @@ masks of training.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -31,23 +31,20 @@ from backbones.interface import (
     Batch,
     Latents,
     Noise,
-    Prediction,
     State,
     TrainingConfig,
     WorldModel,
     WorldSpec,
-    as_float,
     encode_action,
 )
 from backbones.matching import STATE_BYTES
 from backbones.parts.gaussian import Evidence, Gaussian
-from backbones.parts.image_coder import CoderConfig, build_decoder, build_encoder, map_frames
-from backbones.parts.latents import uniforms
 from backbones.parts.mts3_encoders import TIME_CODES, AbstractAction, Control, UncertainEncoder, time_code
-from backbones.parts.mts3_filter import Beliefs, Frames, TwoLevelFilter
+from backbones.parts.mts3_filter import Frames, TwoLevelFilter
 from backbones.parts.mts3_levels import STARTS, FastLevel, SlowLevel
 from backbones.parts.mts3_masks import MASKS, training_mask
-from backbones.parts.reward_head import build_reward_head, masked_mean
+from backbones.parts.observation_model import ObservationConfig, ObservationModel
+from backbones.parts.reward_head import masked_mean
 from backbones.parts.state import detached, merged
 
 GROWTH_LIMITS = (100.0, 1000.0)
@@ -55,11 +52,9 @@ GROWTH_LIMITS = (100.0, 1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(BackboneConfig):
+class Config(ObservationConfig):
     """MTS3. Published sizes are for vectors of 2 to 30 numbers; sizes for images are ours."""
 
-    coder: CoderConfig = field(default_factory=CoderConfig)
-    """Encoder and decoder of observations."""
     pairs: int = 30
     """d: beliefs are about 2d numbers, d of them observed (published: 30)."""
     window: int = 15
@@ -87,58 +82,19 @@ class Config(BackboneConfig):
     growth_weight: float = 1.0
     """Weight of the logarithm by which beliefs exceed ``GROWTH_LIMITS``. Ours: decoders that normalise do not mind
     huge means, so that transitions may come to amplify without end."""
-    squared_error_weight: float = 0.5
-    """Weight of the squared error summed over pixels, as for all backbones."""
-    decode_fraction: float = 1.0
-    """Share of each row's beliefs that the loss decodes, drawn at random; its mean stays the same. Ours, for speed."""
-    frames_at_once: int = 1024
-    """Frames that are encoded or decoded at once, so that memory does not grow with the batch (ours)."""
-    reward_head: str = "standardised"
-    """``standardised`` (ours, see ``parts/reward_head.py``) or ``published`` (DreamerV3's)."""
-    reward_weight: float = 2.0
-    """Weight of the standardised head's loss (ours)."""
-    reward_statistics_rate: float = 0.03
-    """Rate of the standardised head's running moments (ours)."""
-
     parameter_dial: ClassVar[tuple[str, int] | None] = ("hidden", 1)
 
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "matched_state": {},  # see ``preset``
-        "debug": {
-            "coder": CoderConfig(kind="patch", depth=8, patch=8, hidden=32),
-            "pairs": 8,
-            "hidden": 32,
-            "training": TrainingConfig(learning_rate=3e-3, batch_size=4, warmup_updates=10),
-        },
-        "small": {
-            "coder": CoderConfig(kind="patch", depth=32, patch=8, hidden=128),
-            "pairs": 48,
-            "hidden": 128,
-            "decode_fraction": 0.2,
-            "training": TrainingConfig(learning_rate=3e-3, batch_size=16, warmup_updates=50),
-        },
-        "standard": {
-            "coder": CoderConfig(depth=32),
-            "pairs": 128,
-            "hidden": 256,
-            "decode_fraction": 0.5,
-            "training": TrainingConfig(learning_rate=1e-3, batch_size=16),
-        },
-        "paper_2d": {
-            "coder": CoderConfig(depth=32),
-            "pairs": 512,
-            "hidden": 1728,
-            "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
-        },
-        "paper_3d": {
-            "coder": CoderConfig(depth=48),
-            "pairs": 512,
-            "hidden": 1600,
-            "training": TrainingConfig(learning_rate=3e-4, batch_size=8),
-        },
+        "debug": {"pairs": 8},
+        "small": {"pairs": 48},
+        "standard": {"pairs": 128},
+        "paper_2d": {"pairs": 512, "hidden": 1728, "training": TrainingConfig(learning_rate=3e-4, batch_size=8)},
+        "paper_3d": {"pairs": 512, "hidden": 1600, "training": TrainingConfig(learning_rate=3e-4, batch_size=8)},
     }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         choices = {
             "task": ("prior", "posterior"),
             "control": ("additive", "state"),
@@ -150,11 +106,9 @@ class Config(BackboneConfig):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; allowed: {', '.join(map(repr, allowed))}")
-        for name in ("pairs", "window", "hidden", "frames_at_once"):
+        for name in ("pairs", "window"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.decode_fraction <= 1:
-            raise ValueError(f"decode_fraction is {self.decode_fraction}; it must be above 0 and at most 1")
 
     @property
     def time_multiple(self) -> int:  # type: ignore[override]
@@ -186,14 +140,14 @@ class Config(BackboneConfig):
         return MTS3(self, spec)
 
 
-class MTS3(WorldModel):
+class MTS3(ObservationModel):
     """The model. State: beliefs at the end of the last complete window, and what is known of the open one."""
 
+    config: Config
+
     def __init__(self, config: Config, spec: WorldSpec) -> None:
-        super().__init__()
-        self.config, self.spec = config, spec
+        super().__init__(config, spec, decoded=2 * config.pairs, features=4 * config.pairs)
         pairs, hidden, actions = config.pairs, config.hidden, spec.action.size
-        self.encoder = build_encoder(config.coder, spec.observation)
         self.fast_encoder = UncertainEncoder(self.encoder.size, hidden, pairs, config.normalise)
         code = TIME_CODES[config.time_code]
         self.slow_encoder = UncertainEncoder(self.encoder.size + code, hidden, pairs, config.normalise)
@@ -204,14 +158,6 @@ class MTS3(WorldModel):
             FastLevel(pairs, config.start, control, config.window),
             config.task,
         )
-        self.decoder = build_decoder(config.coder, spec.observation, 2 * pairs)
-        self.reward = (
-            build_reward_head(
-                config.reward_head, 4 * pairs, hidden, config.reward_weight, config.reward_statistics_rate
-            )
-            if spec.has_reward
-            else None
-        )
 
     def loss(
         self, batch: Batch, state: State = None, generator: Noise = None
@@ -220,22 +166,21 @@ class MTS3(WorldModel):
         seen = batch.valid if shown is None else batch.valid & shown
         before = self._before(batch, state)
         beliefs, after = self.filter(self._frames(batch, seen, before), before)
-        scored = batch.valid.clone()
-        scored[:, 0] &= torch.zeros_like(batch.starts) if state is None else ~batch.starts
-        prediction, reconstruction = self._image_losses(batch, beliefs, scored, scored & seen, generator)
+        scored = self.scored(batch, state)
+        means = torch.cat([beliefs.prior.mean, beliefs.posterior.mean], 1)
+        of_prior, of_posterior = self.squared_errors(means, batch.observation, generator).chunk(2, 1)
+        count = scored.sum().clamp(min=1)
+        prediction, reconstruction = (of_prior * scored).sum() / count, (of_posterior * (scored & seen)).sum() / count
         growth = masked_mean(_growth(beliefs.prior), batch.valid)
-        loss = prediction + self.config.reconstruction_weight * reconstruction + self.config.growth_weight * growth
+        features = self.features(_latents(beliefs.posterior, beliefs.task))
+        reward, reward_metrics = self.reward_loss(features, batch, scored)
         metrics = {
             "image_loss": prediction.detach(),
             "reconstruction_loss": reconstruction.detach(),
             "growth": growth.detach(),
         }
-        if self.reward is not None:
-            features = self.features(_latents(beliefs.posterior, beliefs.task))
-            reward, last_step = self.reward.loss(features, batch.reward, batch.final, scored)
-            loss = loss + reward
-            metrics |= {"reward_loss": reward.detach(), "last_step_reward_loss": last_step}
-        return loss, metrics, detached(after)
+        weighted = self.config.reconstruction_weight * reconstruction + self.config.growth_weight * growth
+        return prediction + weighted + reward, metrics | reward_metrics, detached(after)
 
     def observe(self, batch: Batch, state: State = None, generator: Noise = None) -> tuple[Latents, State]:
         before = self._before(batch, state)
@@ -254,11 +199,8 @@ class MTS3(WorldModel):
         beliefs, after = self.filter(frames, state)
         return _latents(beliefs.prior, beliefs.task), detached(after)
 
-    def decode(self, latents: Latents) -> Prediction:
-        observation = map_frames(self.decoder, latents["mean"], at_once=self.config.frames_at_once)
-        if self.reward is None:
-            return Prediction(observation, observation.new_zeros(observation.shape[:2]))
-        return Prediction(observation, self.reward(self.features(latents)))
+    def decoder_input(self, latents: Latents) -> Float[Tensor, "B T F"]:
+        return latents["mean"]
 
     def features(self, latents: Latents) -> Float[Tensor, "B T F"]:
         """Means of the fast state and of the task."""
@@ -272,9 +214,7 @@ class MTS3(WorldModel):
 
     def _frames(self, batch: Batch, seen: Bool[Tensor, "B T"], before: dict[str, Tensor]) -> Frames:
         """Encode a batch; frames that are not ``seen`` say nothing."""
-        embedding = map_frames(
-            lambda frames: self.encoder(as_float(frames)), batch.observation, at_once=self.config.frames_at_once
-        )
+        embedding = self.embed(batch)
         shown = seen.to(embedding.dtype)
         first = before["action"].shape[1]
         index = torch.arange(first, first + shown.shape[1], device=shown.device) % self.config.window
@@ -286,39 +226,6 @@ class MTS3(WorldModel):
             encode_action(batch.previous_action, self.spec.action).to(shown.dtype),
             batch.valid.to(shown.dtype),
         )
-
-    def _image_losses(
-        self,
-        batch: Batch,
-        beliefs: Beliefs,
-        scored: Bool[Tensor, "B T"],
-        seen: Bool[Tensor, "B T"],
-        generator: Noise,
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Squared errors of decoded priors and of decoded posteriors of seen frames, both per scored frame.
-
-        Estimated from a share of each row's beliefs, priors and posteriors drawn together.
-        """
-        rows, time = batch.shape
-        mean = torch.cat([beliefs.prior.mean, beliefs.posterior.mean], 1)
-        counts = torch.cat([scored, seen], 1).to(mean.dtype)
-        frame = torch.arange(2 * time, device=mean.device).expand(rows, -1)
-        keep = max(1, round(self.config.decode_fraction * 2 * time))
-        order = uniforms((rows, 2 * time), generator, mean.device) if keep < 2 * time else None
-        if order is not None:
-            frame = order.topk(keep, sorted=False).indices
-            counts = counts * (2 * time / keep)
-        row = torch.arange(rows, device=mean.device).unsqueeze(1)
-        observation = batch.observation[row, frame % time]
-        at_once = self.config.frames_at_once
-        errors = map_frames(self._squared_error, mean[row, frame], observation, at_once=at_once, recompute=True)
-        errors = errors * counts[row, frame] / scored.sum().clamp(min=1)
-        of_prior = frame < time
-        return errors.where(of_prior, 0).sum(), errors.where(~of_prior, 0).sum()
-
-    def _squared_error(self, mean: Tensor, observation: Tensor) -> Float[Tensor, " N"]:
-        difference = self.decoder(mean) - as_float(observation)
-        return self.config.squared_error_weight * difference.square().flatten(1).sum(1)
 
 
 def _growth(belief: Gaussian) -> Float[Tensor, "B T"]:

@@ -9,12 +9,13 @@ step the features hardly vary between episodes, so LayerNorm leaves next to noth
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from backbones.parts.layers import head, hidden_layer, output_layer
+from backbones.parts.layers import head
 
 BINS = 255
 SYMLOG_LIMIT = 20.0
@@ -112,9 +113,8 @@ class PublishedRewardHead(RewardHead):
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
-        last = output_layer(hidden, BINS)
-        nn.init.zeros_(last.weight)
-        self.layers = nn.Sequential(hidden_layer(features, hidden), hidden_layer(hidden, hidden), last)
+        self.layers = head(features, hidden, BINS, hidden_layers=2)
+        nn.init.zeros_(cast(nn.Linear, self.layers[-1]).weight)
         self.register_buffer("bins", torch.linspace(-SYMLOG_LIMIT, SYMLOG_LIMIT, BINS), persistent=False)
 
     def forward(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch"]:
