@@ -17,8 +17,6 @@ from benchmark.files import atomic_write
 
 CARD, STRIP, PREVIEW = "README.md", "strip.png", "preview.gif"
 STRIP_FRAMES = 12
-GIF_LIMIT = 1100
-"""Longer episodes get no moving picture with the card; `python -m envs.preview` makes one."""
 
 
 def strip(dataset: Dataset, index: int = 0) -> bytes:
@@ -110,8 +108,7 @@ def write(folder: Path) -> None:
     if dataset.env is None:
         return
     atomic_write(folder / STRIP, strip(dataset))
-    if dataset.env.length <= GIF_LIMIT:
-        from envs.preview import gif
+    from envs.preview import gif  # with the environment that it steps
 
-        atomic_write(folder / PREVIEW, gif(dataset.env, seed=dataset.manifest.seed))
+    atomic_write(folder / PREVIEW, gif(dataset.env, seed=dataset.manifest.seed))
     atomic_write(folder / CARD, text(dataset).encode())

@@ -45,6 +45,7 @@ from benchmark.machine import cores
 from benchmark.manifest import FileEntry, Manifest, package_versions, world_of
 from benchmark.progress import ProgressLine
 from envs.episode import SPLITS, Trajectory, episode_seeds
+from envs.rooms.gl_context import GLUnavailableError
 from envs.spec import EnvSpec
 
 REQUEST = "request.json"
@@ -321,21 +322,42 @@ def _remove_sidecars(folder: Path) -> None:
 
 
 def estimate(request: Request) -> str:
-    """Frames, bytes and core-seconds, from making a few episodes."""
-    env = request.spec
+    """Lines about frames, bytes and core-seconds, from making a few episodes; of the published sizes too."""
+    env, count = request.spec, 4
+    seeds = [episode_seeds(request.seed, "train", index) for index in range(count + 1)]
+
+    def make(some: list[tuple[int, int]]) -> bytes:
+        trajectories = envs.simulate(env, some)
+        return encode_shard([row for i, t in enumerate(trajectories) for row in rows_of(env, i, t, request.store)])
+
+    make(seeds[:1])  # compiles
     began = time.process_time()
-    count = 8
-    trajectories = envs.simulate(env, [episode_seeds(request.seed, "train", index) for index in range(count)])
-    rows = [row for index, t in enumerate(trajectories) for row in rows_of(env, index, t, request.store)]
-    size = len(encode_shard(rows)) / count
+    size = len(make(seeds[1:])) / count
     seconds = (time.process_time() - began) / count
-    total = sum(request.episodes.values())
-    frames = total * env.length
-    return (
-        f"{request.env}: {total} episodes of {env.length} frames = {frames:,} frames, "
-        f"about {total * size / 2**20:,.1f} MiB and {total * seconds / 60:.1f} core-minutes "
-        f"({cores()} cores here)"
-    )
+    lines = []
+    for name, episodes in (("", request.episodes), ("published size: ", env.paper_episodes)):
+        total = sum(episodes.values())
+        lines.append(
+            f"{name}{' + '.join(f'{number:,}' for number in episodes.values())} episodes of {env.length} frames = "
+            f"{total * env.length:,} frames, about {_size(total * size)} and {_duration(total * seconds)} "
+            "on one core"
+        )
+    if request.episodes == env.paper_episodes:
+        del lines[0]
+    else:
+        lines[1] += " (--episodes paper)"
+    return f"{request.env}, {cores()} cores here:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def request_of(options: CollectOptions) -> Request:
@@ -360,13 +382,16 @@ def request_of(options: CollectOptions) -> Request:
 def main(arguments: list[str]) -> None:
     options = parse(CollectOptions, arguments, "python -m benchmark.collect")
     request = request_of(options)
-    print(estimate(request))
-    if options.dry_run:
-        return
-    folder = options.out or folder_of(request)
-    made = collect(request, folder, options.workers)
-    if options.card:
-        card.write(folder)
+    try:
+        print(estimate(request), flush=True)
+        if options.dry_run:
+            return
+        folder = options.out or folder_of(request)
+        made = collect(request, folder, options.workers)
+        if options.card:
+            card.write(folder)
+    except GLUnavailableError as error:  # the renderer that was asked for does not work here
+        raise UserError(str(error)) from error
     size = sum(entry.bytes for entry in made.shards)
     print(f"{folder}: {sum(made.episodes.values())} episodes, {size / 2**20:.1f} MiB, digest {made.digest[:16]}")
 

@@ -46,8 +46,8 @@ class Dataset:
         self.world: WorldSpec = self.manifest.world
         self.env: envs.EnvSpec | None = None
         if self.manifest.store == "states":
-            self.env = envs.spec(self.manifest.env, **self.manifest.options)
             try:
+                self.env = envs.spec(self.manifest.env, **self.manifest.options)
                 envs.check_renderer(self.env, self.manifest.renderer)
             except ValueError as error:
                 raise UserError(f"dataset {folder}: {error}") from error

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark import groups as grouping
@@ -11,7 +14,7 @@ from benchmark.groups import Group
 from benchmark.leaderboard import budget_words
 from benchmark.metrics import METRICS
 from benchmark.open_loop import RECALL_GIVEN
-from benchmark.palette import style
+from benchmark.palette import Style, style
 from benchmark.watchers import DoorOutcomes, ErrorByAge
 
 FEW_PATCHES = 30
@@ -19,6 +22,20 @@ FEW_PATCHES = 30
 
 def _complete(one: Group, file: str) -> list[str]:
     return sorted(n for n in one.runs if not one.incomplete(n) and all(file in r.record.files for r in one.runs[n]))
+
+
+def _curve(axes: Axes, look: Style, name: str, x: Sequence[int], middle: np.ndarray, seeds: np.ndarray) -> None:
+    """A line over ``x`` and, where there are several ``seeds`` ``(seeds, x)``, the band of their range."""
+    axes.plot(x, middle, marker=look.marker, label=name, **look.line())
+    if len(seeds) > 1:
+        axes.fill_between(x, seeds.min(0), seeds.max(0), color=look.color, alpha=0.16, lw=0)
+
+
+def _finish(figure: Figure, title: str) -> Figure:
+    (axes,) = figure.axes
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
+    return figure
 
 
 def error_by_age(one: Group) -> Figure | None:
@@ -33,9 +50,7 @@ def error_by_age(one: Group) -> Figure | None:
         ages = [age for age in tables[0].index if age > 0]
         errors = np.array([[t["squared_error"][age] / t["patches"][age] for age in ages] for t in tables])
         middle = np.exp(np.log(np.maximum(errors, 1e-9)).mean(0))
-        axes.plot(ages, middle, marker=look.marker, label=name, **look.line())
-        if len(tables) > 1:
-            axes.fill_between(ages, errors.min(0), errors.max(0), color=look.color, alpha=0.16, lw=0)
+        _curve(axes, look, name, ages, middle, errors)
         rare = [age for age in ages if tables[0]["patches"][age] < FEW_PATCHES]
         axes.plot(rare, middle[[ages.index(age) for age in rare]], "o", mfc="white", color=look.color)
     axes.set_xscale("log", base=2)
@@ -43,9 +58,7 @@ def error_by_age(one: Group) -> Figure | None:
     axes.set_yscale("log")
     axes.set_xlabel("Steps since the content was last in view (lower end of the bin)")
     axes.set_ylabel("Squared error per patch")
-    axes.set_title(f"{one.env}: error by age ({budget_words(one)}; band: range over seeds)", fontsize=9, loc="left")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
-    return figure
+    return _finish(figure, f"{one.env}: error by age ({budget_words(one)}; band: range over seeds)")
 
 
 def doors_by_keys_used(one: Group) -> Figure | None:
@@ -62,16 +75,12 @@ def doors_by_keys_used(one: Group) -> Figure | None:
             curves.append(both.mean(axis=1, skipna=False).dropna())
         used = sorted(set.intersection(*(set(curve.index) for curve in curves)))
         values = np.array([[curve[k] for k in used] for curve in curves])
-        axes.plot(used, 100 * values.mean(0), marker=look.marker, label=name, **look.line())
-        if len(curves) > 1:
-            axes.fill_between(used, 100 * values.min(0), 100 * values.max(0), color=look.color, alpha=0.16, lw=0)
+        _curve(axes, look, name, used, 100 * values.mean(0), 100 * values)
     axes.axhline(50, color="#585858", linestyle=(0, (1, 3)))
     axes.set_ylim(0, 102)
     axes.set_xlabel("Keys used up before the try")
     axes.set_ylabel("Door outcomes right, %, balanced")
-    axes.set_title(f"{one.env} ({budget_words(one)}; band: range over seeds)", fontsize=9, loc="left")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
-    return figure
+    return _finish(figure, f"{one.env} ({budget_words(one)}; band: range over seeds)")
 
 
 def recall_after_teleport(one: Group) -> Figure | None:
@@ -90,6 +99,4 @@ def recall_after_teleport(one: Group) -> Figure | None:
     axes.set_yscale("log")
     axes.set_xlabel("Observations given after the teleport")
     axes.set_ylabel("Recall MSE (95 % interval)")
-    axes.set_title(f"{one.env} ({budget_words(one)})", fontsize=9, loc="left")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
-    return figure
+    return _finish(figure, f"{one.env} ({budget_words(one)})")

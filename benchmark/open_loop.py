@@ -9,7 +9,7 @@ with the batch size.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backbones.interface import Batch, Latents, WorldModel, WorldSpec, as_float
+from backbones.interface import Batch, Latents, WorldModel, as_float
 from benchmark.config import ScoreConfig
 from benchmark.loader import BatchMaker
 from benchmark.watchers import Watcher, watchers_of
@@ -57,25 +57,57 @@ def slices(batch_size: int, frames: int, limit: int) -> Iterator[tuple[int, int]
         yield start, min(start + width, frames)
 
 
-def frame_errors(
-    model: WorldModel,
-    latents: Latents,
-    target: Tensor,
-    limit: int,
-    watchers: Sequence[Watcher] = (),
-    episodes: Sequence[int] = (),
-) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B"]]:
-    """Squared error of each decoded frame, and the predicted reward of the last frame. Watchers see the frames."""
-    batch, frames = target.shape[:2]
-    errors, reward = [], target.new_zeros(batch, dtype=torch.float32)
-    for start, stop in slices(batch, frames, limit):
-        decoded = model.decode(latents[:, start:stop])
-        truth = as_float(target[:, start:stop])
-        errors.append((decoded.observation - truth).square().flatten(2).sum(-1))
-        reward = decoded.reward[:, -1]
-        for watcher in watchers:
-            watcher.watch(episodes, start, decoded.observation, truth)
-    return torch.cat(errors, 1), reward
+@dataclass(frozen=True)
+class OpenLoop:
+    """A model that reads contexts and is then asked to imagine without seeing anything."""
+
+    model: WorldModel
+    context: int
+    """Frames that are read."""
+    seed: int
+    limit: int = 1024
+    """Frames that are decoded at once, about."""
+
+    def imagined(
+        self, batch: Batch, purpose: int, episodes: Sequence[int], sampled: bool = True, read: Batch | None = None
+    ) -> Latents:
+        """Latents of the query: the context of ``read`` (or ``batch`` itself), then the actions of ``batch``."""
+        noise = row_noise(self.seed, purpose, episodes) if sampled else None
+        _, state = self.model.observe((read or batch).frames(0, self.context), None, noise)
+        latents, _ = self.model.imagine(batch.previous_action[:, self.context :], state, noise)
+        return latents
+
+    def errors(
+        self, latents: Latents, batch: Batch, watchers: Sequence[Watcher] = (), episodes: Sequence[int] = ()
+    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B"]]:
+        """Squared error of each decoded frame, and the predicted reward of the last one. Watchers see the frames.
+
+        The latents are those of the batch's last frames.
+        """
+        target = batch.observation[:, -_frames_of(latents) :]
+        errors, reward = [], target.new_zeros(len(target), dtype=torch.float32)
+        for start, stop in slices(len(target), target.shape[1], self.limit):
+            decoded = self.model.decode(latents[:, start:stop])
+            truth = as_float(target[:, start:stop])
+            errors.append((decoded.observation - truth).square().flatten(2).sum(-1))
+            reward = decoded.reward[:, -1]
+            for watcher in watchers:
+                watcher.watch(episodes, start, decoded.observation, truth)
+        return torch.cat(errors, 1), reward
+
+    def mean_image_errors(self, futures: Sequence[Latents], batch: Batch) -> Float[Tensor, "B T"]:
+        """Squared errors of the mean of what several futures are decoded to."""
+        target = batch.observation[:, self.context :]
+        errors = []
+        for start, stop in slices(len(target), target.shape[1], max(1, self.limit // len(futures))):
+            mean = sum(self.model.decode(future[:, start:stop]).observation for future in futures) / len(futures)
+            errors.append((mean - as_float(target[:, start:stop])).square().flatten(2).sum(-1))
+        return torch.cat(errors, 1)
+
+
+def _frames_of(latents: Latents) -> int:
+    """Frames of latents."""
+    return next(iter(latents.values())).shape[1]
 
 
 @torch.no_grad()
@@ -84,60 +116,37 @@ def generation_error(
 ) -> float:
     """Mean generation MSE over the query of the given episodes: the number that picks a checkpoint."""
     model.eval()
-    context = maker.dataset.world.context_length
+    loop = OpenLoop(model, maker.dataset.world.context_length, seed, limit)
     total = 0.0
     for some in _parts(indices, batch_size):
         batch = maker.episodes(split, some)
-        errors, _ = frame_errors(
-            model, imagined(model, batch, context, seed, IMAGINE, some), batch.observation[:, context:], limit
-        )
+        errors, _ = loop.errors(loop.imagined(batch, IMAGINE, some), batch)
         total += float(errors.mean(1).sum())
     return total / len(indices)
-
-
-def imagined(
-    model: WorldModel,
-    batch: Batch,
-    context: int,
-    seed: int,
-    purpose: int,
-    episodes: Sequence[int],
-    sampled: bool = True,
-    read: Batch | None = None,
-) -> Latents:
-    """Latents of the query: the context of ``read`` (of ``batch`` itself if none), then the actions of ``batch``."""
-    noise = row_noise(seed, purpose, episodes) if sampled else None
-    _, state = model.observe((read or batch).frames(0, context), None, noise)
-    latents, _ = model.imagine(batch.previous_action[:, context:], state, noise)
-    return latents
 
 
 @torch.no_grad()
 def score(model: WorldModel, maker: BatchMaker, split: str, config: ScoreConfig, seed: int) -> EpisodeScores:
     """All scores of a model on the first ``config.episodes`` episodes of ``split``."""
     model.eval()
-    world = maker.dataset.world
+    context = maker.dataset.world.context_length
+    loop = OpenLoop(model, context, seed, config.decode_frames)
     count = min(config.episodes or maker.dataset.count(split), maker.dataset.count(split))
     indices = list(range(count))
     watchers = watchers_of(maker.dataset, split, indices)
-    frame: dict[str, list[Tensor]] = {}
-    episode: dict[str, list[Tensor]] = {}
-    partial: dict[str, list[Tensor]] = {}
+    teleports = maker.dataset.env is not None and "teleport_recall" in maker.dataset.env.metrics
+    frames: list[dict[str, Tensor]] = []
+    rows: list[dict[str, Tensor]] = []
+    extras: list[dict[str, Tensor]] = []
     for some in _parts(indices, config.batch_size):
         batch = maker.episodes(split, some)
-        _score_batch(model, batch, world, config, seed, some, frame, episode, watchers)
-        others = [(index + 1) % count for index in some]
-        read = maker(split, [(other, 0, world.context_length) for other in others])
-        _wrong_context(model, batch, read, world, config, seed, some, frame, episode)
-        if maker.dataset.env is not None and "teleport_recall" in maker.dataset.env.metrics:
-            _recall(model, batch, world, config, seed, some, episode)
+        others = maker(split, [((index + 1) % count, 0, context) for index in some])
+        frame, episode = _score_batch(loop, batch, others, some, watchers)
+        frames.append(frame)
+        rows.append(episode | (_recall(loop, batch, some) if teleports else {}))
         if early := [index for index in some if index < config.sample_episodes]:
-            _extra_columns(model, batch.rows(0, len(early)), world, config, seed, early, partial)
-
-    def together(parts: dict[str, list[Tensor]]) -> dict[str, np.ndarray]:
-        return {name: torch.cat(values).double().numpy() for name, values in parts.items()}
-
-    scores = EpisodeScores(indices, together(frame), together(episode), together(partial))
+            extras.append(_extra_columns(loop, batch.rows(0, len(early)), early, config.samples))
+    scores = EpisodeScores(indices, _together(frames), _together(rows), _together(extras))
     for watcher in watchers:
         scores.episode |= watcher.columns(indices)
         scores.tables |= watcher.tables()
@@ -145,86 +154,45 @@ def score(model: WorldModel, maker: BatchMaker, split: str, config: ScoreConfig,
 
 
 def _score_batch(
-    model: WorldModel,
-    batch: Batch,
-    world: WorldSpec,
-    config: ScoreConfig,
-    seed: int,
-    some: Sequence[int],
-    frame: dict[str, list[Tensor]],
-    episode: dict[str, list[Tensor]],
-    watchers: Sequence[Watcher],
-) -> None:
-    context = world.context_length
-    latents, _ = model.observe(batch, None, row_noise(seed, OBSERVE, some))
-    seen, inferred = frame_errors(model, latents[:, 1:], batch.observation[:, 1:], config.decode_frames)
-    future = imagined(model, batch, context, seed, IMAGINE, some)
-    query = batch.observation[:, context:]
-    made, predicted = frame_errors(model, future, query, config.decode_frames, watchers, some)
-    _add(frame, reconstruction=seen, generation=made)
-    _add(episode, reward=batch.reward[:, -1], inference_reward=inferred, imagination_reward=predicted)
+    loop: OpenLoop, batch: Batch, others: Batch, some: Sequence[int], watchers: Sequence[Watcher]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Columns by frame and by episode. ``others``: contexts of other episodes, the control that proves that memory is
+    used."""
+    latents, _ = loop.model.observe(batch, None, row_noise(loop.seed, OBSERVE, some))
+    seen, inferred = loop.errors(latents[:, 1:], batch)
+    made, predicted = loop.errors(loop.imagined(batch, IMAGINE, some), batch, watchers, some)
+    wrong, wrong_reward = loop.errors(loop.imagined(batch, WRONG_CONTEXT, some, read=others), batch)
+    frame = {"reconstruction": seen, "generation": made, "wrong_context": wrong}
+    rewards = {
+        "reward": batch.reward[:, -1],
+        "inference_reward": inferred,
+        "imagination_reward": predicted,
+        "wrong_context_reward": wrong_reward,
+    }
+    return frame, rewards
 
 
-def _wrong_context(
-    model: WorldModel,
-    batch: Batch,
-    read: Batch,
-    world: WorldSpec,
-    config: ScoreConfig,
-    seed: int,
-    some: Sequence[int],
-    frame: dict[str, list[Tensor]],
-    episode: dict[str, list[Tensor]],
-) -> None:
-    """The control that proves that memory is used: the context is another episode's, the rest stays."""
-    future = imagined(model, batch, world.context_length, seed, WRONG_CONTEXT, some, read=read)
-    errors, reward = frame_errors(model, future, batch.observation[:, world.context_length :], config.decode_frames)
-    _add(frame, wrong_context=errors)
-    _add(episode, wrong_context_reward=reward)
-
-
-def _recall(
-    model: WorldModel,
-    batch: Batch,
-    world: WorldSpec,
-    config: ScoreConfig,
-    seed: int,
-    some: Sequence[int],
-    episode: dict[str, list[Tensor]],
-) -> None:
+def _recall(loop: OpenLoop, batch: Batch, some: Sequence[int]) -> dict[str, Tensor]:
     """Error of imagining the past again, given the first frames of it; over the same frames whatever was given."""
-    skipped = world.context_length + max(RECALL_GIVEN)
+    columns = {}
     for given in RECALL_GIVEN:
-        start = world.context_length + given
-        future = imagined(model, batch, start, seed, RECALL, some)
-        late = future[:, skipped - start :]
-        errors, _ = frame_errors(model, late, batch.observation[:, skipped:], config.decode_frames)
-        _add(episode, **{f"recall_{given}_mse": errors.mean(1)})
+        future = replace(loop, context=loop.context + given).imagined(batch, RECALL, some)
+        errors, _ = loop.errors(future[:, max(RECALL_GIVEN) - given :], batch)
+        columns[f"recall_{given}_mse"] = errors.mean(1)
+    return columns
 
 
-def _extra_columns(
-    model: WorldModel,
-    batch: Batch,
-    world: WorldSpec,
-    config: ScoreConfig,
-    seed: int,
-    some: Sequence[int],
-    partial: dict[str, list[Tensor]],
-) -> None:
-    context, limit = world.context_length, config.decode_frames
-    target = batch.observation[:, context:]
-    mode, _ = frame_errors(model, imagined(model, batch, context, seed, IMAGINE, some, sampled=False), target, limit)
-    futures = [imagined(model, batch, context, seed, SAMPLES + k, some) for k in range(config.samples)]
-    errors = []
-    for start, stop in slices(len(some), target.shape[1], max(1, limit // config.samples)):
-        mean = sum(model.decode(future[:, start:stop]).observation for future in futures) / len(futures)
-        errors.append((mean - as_float(target[:, start:stop])).square().flatten(2).sum(-1))
-    _add(partial, generation_mode=mode.mean(1), generation_mean_image=torch.cat(errors, 1).mean(1))
+def _extra_columns(loop: OpenLoop, batch: Batch, some: Sequence[int], samples: int) -> dict[str, Tensor]:
+    """Means over the query: of the mode, and of the mean image of several samples."""
+    mode, _ = loop.errors(loop.imagined(batch, IMAGINE, some, sampled=False), batch)
+    futures = [loop.imagined(batch, SAMPLES + k, some) for k in range(samples)]
+    return {"generation_mode": mode.mean(1), "generation_mean_image": loop.mean_image_errors(futures, batch).mean(1)}
 
 
-def _add(parts: dict[str, list[Tensor]], **values: Tensor) -> None:
-    for name, value in values.items():
-        parts.setdefault(name, []).append(value.detach().float().cpu())
+def _together(parts: Sequence[dict[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Columns of all batches, end to end."""
+    names = parts[0] if parts else ()
+    return {name: torch.cat([part[name].float().cpu() for part in parts]).double().numpy() for name in names}
 
 
 def _parts(indices: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -44,7 +44,7 @@ def read(path: Path) -> dict[str, Any]:
         rows = [
             {
                 "contest": one["group"],
-                **{name: one["extra_info"][name] for name in ("contender", "role", "target", "peak_bytes")},
+                **{name: one["extra_info"][name] for name in ("contender", "role", "target", "items", "peak_bytes")},
                 **{name: one["stats"][name] for name in ("median", "q1", "q3", "rounds")},
             }
             for one in run["benchmarks"]
@@ -91,12 +91,15 @@ def table(run: dict[str, Any]) -> str:
 
 def _row(row: dict[str, Any], ours: float) -> str:
     low, middle, high = (_number(1e3 * row[name]) for name in ("q1", "median", "q3"))
+    rate = f", {row['items'] / row['median']:,.0f} frames/s" if row["items"] else ""
     memory = _number(row["peak_bytes"] / 2**20) if row["peak_bytes"] else ""
     ratio = row["median"] / ours
     target = ""
     if row["target"] is not None:
         target = f"{row['target']:g}x, {'met' if ratio >= row['target'] else 'missed'}"
-    return " | ".join([row["role"], row["contender"], f"{middle} ({low} to {high})", memory, f"{ratio:.2f}x", target])
+    return " | ".join(
+        [row["role"], row["contender"], f"{middle} ({low} to {high}){rate}", memory, f"{ratio:.2f}x", target]
+    )
 
 
 def _number(value: float) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from backbones.interface import WorldModel, as_float
 from benchmark.errors import UserError
 from benchmark.loader import BatchMaker
-from benchmark.open_loop import IMAGINE, imagined
+from benchmark.open_loop import IMAGINE, OpenLoop
 from benchmark.record import Strip
 
 COLUMNS = 10
@@ -30,7 +30,7 @@ def draw(model: WorldModel, maker: BatchMaker, episodes: Sequence[int], seed: in
     model.eval()
     world = maker.dataset.world
     batch = maker.episodes("test", episodes)
-    latents = imagined(model, batch, world.context_length, seed, IMAGINE, episodes)
+    latents = OpenLoop(model, world.context_length, seed).imagined(batch, IMAGINE, episodes)
     steps = steps_of(world.query_length)
     decoded = torch.stack([model.decode(latents[:, step : step + 1]).observation[:, 0] for step in steps], 1)
     truth = as_float(batch.observation[:, world.context_length :])[:, list(steps)]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from envs.rooms.gl_context import GLUnavailableError
 from tests.bench import CONTESTS
 from tests.bench.contest import Contest, peak_bytes
 
@@ -27,10 +28,18 @@ def test_speed(benchmark: BenchmarkFixture, make: Callable[[bool], Contest], pla
     contest = make(False)
     contender = contest.contenders[place]
     benchmark.group = contest.title
-    benchmark.extra_info |= {"contender": contender.name, "role": contender.role, "target": contender.target}
+    benchmark.extra_info |= {
+        "contender": contender.name,
+        "role": contender.role,
+        "target": contender.target,
+        "items": contest.items,
+    }
     if contender.missing is not None:
         pytest.skip(contender.missing)
-    work = contender.prepare()
+    try:
+        work = contender.prepare()
+    except GLUnavailableError as error:
+        pytest.skip(str(error))
     work()
     benchmark.extra_info["peak_bytes"] = peak_bytes(work)
     benchmark(work)

@@ -52,6 +52,8 @@ class Contest:
     """Ours first."""
     tolerance: float = 1e-3
     """Largest difference between ours and a twin, relative to the largest number of each tensor."""
+    items: int | None = None
+    """Frames that a repetition makes, where a rate says more than a time."""
 
 
 def differentiated(outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:

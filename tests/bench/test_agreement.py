@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+pytest.importorskip("mujoco", reason="some contests need the mujoco extra")
+pytest.importorskip("numba", reason="some contests need the mujoco extra")
+
+from envs.rooms.gl_context import GLUnavailableError
 from tests.bench import CONTESTS
 from tests.bench.contest import OURS, TWIN, Contest
 
@@ -14,7 +18,10 @@ from tests.bench.contest import OURS, TWIN, Contest
 def test_twins_agree(contest: Callable[[bool], Contest]):
     ours, *others = contest(True).contenders
     assert ours.role == OURS
-    expected = ours.prepare()()
+    try:
+        expected = ours.prepare()()
+    except GLUnavailableError as error:
+        pytest.skip(str(error))
     for other in others:
         if other.missing is None:
             found = other.prepare()()
@@ -23,4 +30,6 @@ def test_twins_agree(contest: Callable[[bool], Contest]):
         assert len(found) == len(expected)
         for mine, theirs in zip(expected, found, strict=True):
             assert mine.shape == theirs.shape
+            if not mine.is_complex():
+                mine, theirs = mine.double(), theirs.double()  # bytes must not wrap around
             assert (mine - theirs).abs().max() <= contest(True).tolerance * theirs.abs().max()
