@@ -160,17 +160,18 @@ def parse_episodes(text: str, env: EnvSpec) -> dict[str, int]:
 
 
 def rows_of(env: EnvSpec, index: int, trajectory: Trajectory, store: str) -> list[dict[str, Any]]:
-    """The rows of a shard that hold one episode."""
+    """The rows of a shard that hold one episode. Frames are stored beside the states, which are small."""
     per_frame = {"previous_action": trajectory.previous_action.astype(np.int8), "reward": trajectory.reward}
-    if store == "states":
-        per_frame |= {f"state.{name}": value for name, value in trajectory.state.items()}
-        scene = {f"scene.{name}": value for name, value in trajectory.scene.items()}
-        return [{"episode": index, "start": 0, "length": trajectory.length, **per_frame, **scene}]
-    per_frame["observation"] = envs.render(env, trajectory)
+    per_frame |= {f"state.{name}": value for name, value in trajectory.state.items()}
+    scene = {f"scene.{name}": value for name, value in trajectory.scene.items()}
+    at_once = trajectory.length
+    if store == "frames":
+        per_frame["observation"] = envs.render(env, trajectory)
+        at_once = FRAMES_PER_ROW
     rows = []
-    for start in range(0, trajectory.length, FRAMES_PER_ROW):
-        piece = {name: value[start : start + FRAMES_PER_ROW] for name, value in per_frame.items()}
-        rows.append({"episode": index, "start": start, "length": len(piece["reward"]), **piece})
+    for start in range(0, trajectory.length, at_once):
+        piece = {name: value[start : start + at_once] for name, value in per_frame.items()}
+        rows.append({"episode": index, "start": start, "length": len(piece["reward"]), **piece, **scene})
     return rows
 
 

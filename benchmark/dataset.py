@@ -45,10 +45,11 @@ class Dataset:
         self.digest = self.manifest.digest
         self.world: WorldSpec = self.manifest.world
         self.env: envs.EnvSpec | None = None
-        if self.manifest.store == "states":
+        if any(name.startswith("state.") for name in self.manifest.columns):  # else somebody's own frames
             try:
                 self.env = envs.spec(self.manifest.env, **self.manifest.options)
-                envs.check_renderer(self.env, self.manifest.renderer)
+                if self.manifest.store == "states":
+                    envs.check_renderer(self.env, self.manifest.renderer)
             except ValueError as error:
                 raise UserError(f"dataset {folder}: {error}") from error
         self._shards = {
@@ -68,7 +69,7 @@ class Dataset:
         return pd.read_parquet(self.folder / self.manifest.episodes_table.name)
 
     def trajectory(self, split: str, index: int, start: int = 0, stop: int | None = None) -> Trajectory:
-        """Frames ``start`` to ``stop`` of an episode. In a dataset of frames they are ``state["observation"]``."""
+        """Frames ``start`` to ``stop`` of an episode. Where frames are stored they are ``state["observation"]``."""
         stop = self.world.length if stop is None else stop
         rows = [
             self._row(split, index, chunk)
@@ -98,8 +99,11 @@ class Dataset:
         return self.render(self.trajectory(split, index, start, stop))
 
     def render(self, trajectory: Trajectory) -> np.ndarray:
-        if self.env is None:
-            return trajectory.state["observation"]
+        """Observations of what :meth:`trajectory` gave."""
+        stored = trajectory.state.get("observation")
+        if stored is not None:
+            return stored
+        assert self.env is not None
         return envs.render(self.env, trajectory)
 
     def _row(self, split: str, index: int, chunk: int) -> dict[str, Any]:

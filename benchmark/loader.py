@@ -11,14 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
 from torch import Tensor
 
-import envs
-from backbones.interface import BackboneConfig, Batch, ImageSpec
+from backbones.interface import BackboneConfig, Batch
 from benchmark.dataset import Dataset
 from benchmark.errors import UserError
-from envs.episode import Trajectory
+from benchmark.observations import observation_source
 
 Piece = tuple[int, int, int]
 """Episode, first frame, end frame."""
@@ -75,10 +73,7 @@ class BatchMaker:
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         self.dataset, self.device = dataset, device
-        self._atlas: Tensor | None = None
-        if dataset.env is not None:
-            atlas = envs.tile_atlas(dataset.env)
-            self._atlas = None if atlas is None else torch.tensor(atlas, device=device)
+        self._observation = observation_source(dataset, device)
 
     def __call__(self, split: str, pieces: Sequence[Piece], pad_to: int | None = None) -> Batch:
         """A batch with one row a piece. All pieces are equally long; rows shorter than ``pad_to`` are padded."""
@@ -110,19 +105,6 @@ class BatchMaker:
     def episodes(self, split: str, indices: Sequence[int]) -> Batch:
         """Whole episodes."""
         return self(split, [(index, 0, self.dataset.world.length) for index in indices])
-
-    def _observation(self, rows: Sequence[Trajectory]) -> Shaped[Tensor, "B T *obs"]:
-        if self._atlas is not None:
-            from benchmark.render_tiles import render_tiles
-
-            tiles = torch.from_numpy(np.stack([row.state["tiles"] for row in rows])).to(self.device, non_blocking=True)
-            return render_tiles(self._atlas, tiles)
-        frames = torch.from_numpy(np.stack([self.dataset.render(row) for row in rows])).to(
-            self.device, non_blocking=True
-        )
-        if isinstance(self.dataset.world.observation, ImageSpec):
-            frames = frames.movedim(-1, 2)
-        return frames
 
     @staticmethod
     def _pad_frames(frames: Tensor, padding: int) -> Tensor:

@@ -82,7 +82,9 @@ def git() -> dict[str, str | bool]:
 def code_digest(modules: list[str]) -> str:
     """Hash of the source files of ``backbones``, of the training loop, and of a plug-in's module."""
     files = sorted(Path(sys.modules["backbones"].__file__ or "").parent.rglob("*.py"))
-    files += [Path(__file__).parent / f"{name}.py" for name in ("budget", "loader", "open_loop", "train")]
+    files += [
+        Path(__file__).parent / f"{name}.py" for name in ("budget", "loader", "observations", "open_loop", "train")
+    ]
     files += [Path(sys.modules[name].__file__ or "") for name in modules if name.split(".")[0] != "backbones"]
     whole = hashlib.sha256()
     for path in files:

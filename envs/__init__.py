@@ -11,6 +11,8 @@ An environment family is one module. It offers
 ``content_age(spec, trajectory)``: how long ago what a query frame shows was last seen, see below;
 ``renderer_info(spec) -> dict``: JSON values that name the renderer and fingerprint its output, kept in manifests;
 where frames are made of tiles, ``tile_atlas(spec)``, the pictures that tile ids stand for (``envs.tiles``);
+where frames may be drawn from flat faces and spheres, ``surfaces(spec, trajectory)`` and
+    ``drawn_from_surfaces(spec)``, for who draws poses elsewhere (``benchmark.render_rooms``);
 where a family has options, ``OPTIONS``, their names, and ``vary(spec, **options) -> EnvSpec``, the spec with other
     values of them in its ``gym_kwargs``; ``ValueError`` for values out of range.
 
@@ -96,6 +98,17 @@ def tile_atlas(env: EnvSpec) -> UInt8[np.ndarray, "tiles size size 3"] | None:
     """Pictures of tiles by tile id, for who gathers frames elsewhere; none if frames are not made of tiles."""
     family = _family(env.family)
     return family.tile_atlas(env) if hasattr(family, "tile_atlas") else None
+
+
+def drawn_from_surfaces(env: EnvSpec) -> bool:
+    """Whether frames are the analytic renderer's, of the poses of trajectories among their :func:`surfaces`."""
+    family = _family(env.family)
+    return hasattr(family, "drawn_from_surfaces") and family.drawn_from_surfaces(env)
+
+
+def surfaces(env: EnvSpec, trajectory: Trajectory) -> Any:
+    """``envs.rooms.analytic.Surfaces`` of the world of a trajectory; ask :func:`drawn_from_surfaces` before."""
+    return _family(env.family).surfaces(env, trajectory)
 
 
 def content_age(env: EnvSpec, trajectory: Trajectory) -> Shaped[np.ndarray, "T rows columns"]:

@@ -137,6 +137,18 @@ def render(spec: EnvSpec, trajectory: Trajectory) -> UInt8[np.ndarray, "T 64 64 
     return source(layout(spec.gym_kwargs["name"]), Scene(**trajectory.scene), trajectory.state["pose"])
 
 
+def drawn_from_surfaces(spec: EnvSpec) -> bool:
+    """Not where MuJoCo draws."""
+    return spec.gym_kwargs["renderer"] == "analytic"
+
+
+def surfaces(spec: EnvSpec, trajectory: Trajectory) -> Any:
+    """``envs.rooms.analytic.Surfaces`` of an episode, for renderers elsewhere."""
+    from envs.rooms import analytic
+
+    return analytic.surfaces(layout(spec.gym_kwargs["name"]), Scene(**trajectory.scene))
+
+
 def renderer_info(spec: EnvSpec) -> dict[str, Any]:
     """Renderer, versions, and fingerprints of reference frames; see ``envs.rooms.fingerprint``."""
     from envs.rooms.fingerprint import fingerprint
@@ -166,9 +178,11 @@ __all__ = [
     "NAMES",
     "check_renderer",
     "content_age",
+    "drawn_from_surfaces",
     "parse",
     "render",
     "renderer_info",
     "simulate",
     "start_count",
+    "surfaces",
 ]

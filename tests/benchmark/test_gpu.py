@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 
 import backbones
+from benchmark import collect
 from benchmark.dataset import Dataset
 from benchmark.flags import resolve
 from benchmark.loader import BatchMaker
@@ -64,3 +66,13 @@ def test_imagination_agrees_with_the_cpu(name: str, dataset: Dataset) -> None:
             frames[device] = placed.decode(latents).observation.cpu()
     same = (frames["cuda"] - frames["cpu"]).abs().flatten(2).amax(-1) < 1e-2
     assert same.float().mean() > 0.9
+
+
+@pytest.mark.mujoco
+def test_rooms_drawn_on_the_gpu_are_those_of_the_cpu(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco", reason="the rooms need the mujoco extra")
+    collect.collect(collect.Request("two_rooms", 0, "states", {"train": 2, "val": 1, "test": 1}), tmp_path, workers=1)
+    data = Dataset(tmp_path)
+    cpu, gpu = (BatchMaker(data, torch.device(name)).episodes("train", range(2)) for name in ("cpu", "cuda"))
+    apart = (cpu.observation.int() - gpu.observation.cpu().int()).abs()
+    assert apart.max() <= 1 and (apart > 0).float().mean() < 1e-3
