@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
@@ -21,7 +22,7 @@ from benchmark import memory_figures, record, strips
 from benchmark.groups import Group
 from benchmark.leaderboard import budget_words
 from benchmark.metrics import HEADLINE, METRICS
-from benchmark.palette import BASELINE, style
+from benchmark.palette import BASELINE, CROWD, style
 from benchmark.statistics import Interval
 
 LOOK: Any = {
@@ -71,7 +72,8 @@ def curves(runs: list[record.Loaded], column: str) -> tuple[np.ndarray, np.ndarr
 
 
 def error_by_step(one: Group) -> Figure | None:
-    """Geometric mean over seeds with a pointwise 95 % t band; one seed is dashed and has no band."""
+    """Geometric mean over seeds with a pointwise 95 % t band; one seed is dashed and has no band. In a crowd nobody has
+    one."""
     names = complete(one)
     if not names:
         return None
@@ -88,7 +90,7 @@ def error_by_step(one: Group) -> Figure | None:
         axes.plot(
             steps - first, np.exp(middle), marker=look.marker, markevery=max(1, len(steps) // 6), label=name, **line
         )
-        if len(errors) > 1:
+        if len(errors) > 1 and len(names) <= CROWD:
             half = stats.t.ppf(0.975, len(errors) - 1) * logs.std(0, ddof=1) / np.sqrt(len(errors))
             axes.fill_between(
                 steps - first, np.exp(middle - half), np.exp(middle + half), color=look.color, alpha=0.16, lw=0
@@ -133,12 +135,11 @@ def filmstrip(one: Group) -> Figure | None:
     }
     strip = next(iter(with_strip.values())).record.strip
     assert strip is not None
-    episodes, steps = len(strip.episodes), len(strip.steps)
+    episodes, steps = 1 if len(cuts) > CROWD else len(strip.episodes), len(strip.steps)
     rows = [("truth", next(iter(cuts.values()))[:, 0]), *((name, made[:, 1]) for name, made in cuts.items())]
-    figure, grid = plt.subplots(
-        episodes * len(rows), steps, figsize=(0.72 * steps + 1.2, 0.76 * episodes * len(rows) + 0.5), squeeze=False
-    )
-    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    height = 0.76 * episodes * len(rows) + 0.6
+    figure, grid = plt.subplots(episodes * len(rows), steps, figsize=(0.72 * steps + 1.2, height), squeeze=False)
+    figure.subplots_adjust(wspace=0.04, hspace=0.04, top=1 - 0.6 / height, bottom=0)
     for e in range(episodes):
         for r, (name, frames) in enumerate(rows):
             for t in range(steps):
@@ -153,10 +154,13 @@ def filmstrip(one: Group) -> Figure | None:
                     axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
                 if e == r == 0:
                     axes.set_title(f"step {strip.steps[t]}", fontsize=8)
-    note = (
-        f"{one.env}: test episodes {strip.episodes} (median and worst decile of the mean-frame error), one sample each"
+    which = (
+        f"episodes {strip.episodes} (median and worst decile"
+        if episodes > 1
+        else f"episode {strip.episodes[0]} (median"
     )
-    figure.suptitle(note, fontsize=8, y=0.93 if episodes * len(rows) > 6 else 1.0, x=0.12, ha="left")
+    note = f"{one.env}: test {which} of the mean-frame error), one sample each"
+    figure.suptitle(note, fontsize=8, y=1.0, x=0.12, ha="left")
     return figure
 
 
@@ -173,12 +177,14 @@ def quality_against_cost(one: Group) -> Figure | None:
     panels[1].set_xlabel(f"Imagined frames per second ({one_device(one)})", fontsize=7)
     for name in names:
         look = style(name, names)
-        for run in one.runs[name]:
-            curve = run.table(record.CURVE)
-            if "validation" in curve:
-                known = curve[curve["validation"].notna()]
-                panels[2].plot(known["frames"], known["validation"], marker=look.marker, ms=3, lw=1, **look.line())
-    panels[2].set_xlabel("Training frames (validation error, a line a seed)", fontsize=7)
+        found = [run.table(record.CURVE) for run in one.runs[name]]
+        known = [curve[curve["validation"].notna()] for curve in found if "validation" in curve]
+        if len(names) > CROWD:  # curves may end at unlike frames, so the first seed stands for all
+            known = known[:1]
+        for curve in known:
+            panels[2].plot(curve["frames"], curve["validation"], marker=look.marker, ms=3, lw=1, **look.line())
+    seeds = "the first seed" if len(names) > CROWD else "a line a seed"
+    panels[2].set_xlabel(f"Training frames (validation error, {seeds})", fontsize=7)
     panels[2].xaxis.set_major_locator(MaxNLocator(4))
     panels[2].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     panels[2].tick_params(axis="x", labelsize=7)
@@ -189,6 +195,10 @@ def quality_against_cost(one: Group) -> Figure | None:
                 axes.axhline(found.value, **BASELINE.line())
                 axes.annotate(name, (0.01, found.value), xycoords=("axes fraction", "data"), fontsize=7, va="bottom")
     panels[0].set_ylabel("Generation MSE (95 % interval)")
+    if len(names) > CROWD:
+        order = sorted(names, key=lambda name: -every[name].value)
+        handles = [Line2D([], [], marker=style(n, names).marker, label=n, **style(n, names).line()) for n in order]
+        panels[2].legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
     figure.suptitle(f"{one.env}: quality against cost ({budget_words(one)})", fontsize=9)
     return figure
 
@@ -205,8 +215,9 @@ def _quality_points(axes: Axes, one: Group, names: list[str], every: dict[str, I
         spread_x = [[middle - min(known)], [max(known) - middle]]
         point: Any = {"fmt": look.marker or "o", "color": look.color, "ms": 7, "lw": 1.2}
         axes.errorbar(middle, found.value, yerr=spread_y, xerr=spread_x, **point)
-        label: Any = {"textcoords": "offset points", "xytext": (7, 5), "fontsize": 8, "color": "#222222"}
-        axes.annotate(name, (middle, found.value), **label)
+        if len(names) <= CROWD:
+            label: Any = {"textcoords": "offset points", "xytext": (7, 5), "fontsize": 8, "color": "#222222"}
+            axes.annotate(name, (middle, found.value), **label)
     plain_log_axis(axes)
 
 

@@ -14,7 +14,7 @@ from benchmark.groups import Group
 from benchmark.leaderboard import budget_words
 from benchmark.metrics import METRICS
 from benchmark.open_loop import RECALL_GIVEN
-from benchmark.palette import Style, style
+from benchmark.palette import CROWD, Style, style
 from benchmark.watchers import DoorOutcomes, ErrorByAge
 
 FEW_PATCHES = 30
@@ -24,11 +24,17 @@ def _complete(one: Group, file: str) -> list[str]:
     return sorted(n for n in one.runs if not one.incomplete(n) and all(file in r.record.files for r in one.runs[n]))
 
 
-def _curve(axes: Axes, look: Style, name: str, x: Sequence[int], middle: np.ndarray, seeds: np.ndarray) -> None:
-    """A line over ``x`` and, where there are several ``seeds`` ``(seeds, x)``, the band of their range."""
+def _curve(
+    axes: Axes, look: Style, name: str, x: Sequence[int], middle: np.ndarray, seeds: np.ndarray, crowded: bool
+) -> None:
+    """A line over ``x`` and, unless it would be one of too many, the band of the range of ``seeds`` ``(seeds, x)``."""
     axes.plot(x, middle, marker=look.marker, label=name, **look.line())
-    if len(seeds) > 1:
+    if len(seeds) > 1 and not crowded:
         axes.fill_between(x, seeds.min(0), seeds.max(0), color=look.color, alpha=0.16, lw=0)
+
+
+def _band(names: list[str]) -> str:
+    return "" if len(names) > CROWD else "; band: range over seeds"
 
 
 def _finish(figure: Figure, title: str) -> Figure:
@@ -50,7 +56,7 @@ def error_by_age(one: Group) -> Figure | None:
         ages = [age for age in tables[0].index if age > 0]
         errors = np.array([[t["squared_error"][age] / t["patches"][age] for age in ages] for t in tables])
         middle = np.exp(np.log(np.maximum(errors, 1e-9)).mean(0))
-        _curve(axes, look, name, ages, middle, errors)
+        _curve(axes, look, name, ages, middle, errors, len(names) > CROWD)
         rare = [age for age in ages if tables[0]["patches"][age] < FEW_PATCHES]
         axes.plot(rare, middle[[ages.index(age) for age in rare]], "o", mfc="white", color=look.color)
     axes.set_xscale("log", base=2)
@@ -58,7 +64,7 @@ def error_by_age(one: Group) -> Figure | None:
     axes.set_yscale("log")
     axes.set_xlabel("Steps since the content was last in view (lower end of the bin)")
     axes.set_ylabel("Squared error per patch")
-    return _finish(figure, f"{one.env}: error by age ({budget_words(one)}; band: range over seeds)")
+    return _finish(figure, f"{one.env}: error by age ({budget_words(one)}{_band(names)})")
 
 
 def doors_by_keys_used(one: Group) -> Figure | None:
@@ -75,12 +81,12 @@ def doors_by_keys_used(one: Group) -> Figure | None:
             curves.append(both.mean(axis=1, skipna=False).dropna())
         used = sorted(set.intersection(*(set(curve.index) for curve in curves)))
         values = np.array([[curve[k] for k in used] for curve in curves])
-        _curve(axes, look, name, used, 100 * values.mean(0), 100 * values)
+        _curve(axes, look, name, used, 100 * values.mean(0), 100 * values, len(names) > CROWD)
     axes.axhline(50, color="#585858", linestyle=(0, (1, 3)))
     axes.set_ylim(0, 102)
     axes.set_xlabel("Keys used up before the try")
     axes.set_ylabel("Door outcomes right, %, balanced")
-    return _finish(figure, f"{one.env} ({budget_words(one)}; band: range over seeds)")
+    return _finish(figure, f"{one.env} ({budget_words(one)}{_band(names)})")
 
 
 def recall_after_teleport(one: Group) -> Figure | None:

@@ -1,7 +1,8 @@
 """Colours, markers and dashes of figures, by backbone: told apart in print and by the colour-blind.
 
-Searched so that any two differ clearly under simulated protanopia, deuteranopia and tritanopia, at a contrast of at
-least 3:1 on white. A backbone of the user's own is always ink.
+The colours of the four main backbones were searched so that any two differ clearly under simulated protanopia,
+deuteranopia and tritanopia, at a contrast of at least 3:1 on white; the others lean on marker and dashes as well. A
+backbone of the user's own is always ink.
 """
 
 from __future__ import annotations
@@ -21,12 +22,33 @@ class Style:
         return {"color": self.color, "linestyle": self.dashes}
 
 
+BLUE, RED, GREEN, PINK, OLIVE, PURPLE, TEAL = (
+    "#0A61B8",
+    "#A0290B",
+    "#00AA61",
+    "#CD7AAB",
+    "#6B7A00",
+    "#6A3D9A",
+    "#00707C",
+)
+# Variants share the colour of what they vary.
 FAMILIES = {
-    "rssm_tbtt": Style("#0A61B8", "o", "-"),
-    "tssm_xl": Style("#A0290B", "s", (0, (6, 2))),
-    "s4wm": Style("#00AA61", "^", "-"),
-    "mts3": Style("#CD7AAB", "D", (0, (2, 2))),
+    "rssm_tbtt": Style(BLUE, "o", "-"),
+    "tssm_xl": Style(RED, "s", (0, (6, 2))),
+    "tssm_xl_256": Style(RED, "p", (0, (3, 1))),
+    "tssm_xl_512": Style(RED, "h", (0, (1, 1))),
+    "s4wm": Style(GREEN, "^", "-"),
+    "s4wm_no_mlp": Style(GREEN, ">", (0, (6, 2))),
+    "s4wm_full_posterior": Style(GREEN, "<", (0, (2, 2))),
+    "s4d": Style(GREEN, "v", (0, (6, 2, 1, 2))),
+    "mts3": Style(PINK, "D", (0, (2, 2))),
+    "mts3_published": Style(PINK, "d", "-"),
+    "s5wm": Style(OLIVE, "P", "-"),
+    "gated_delta": Style(PURPLE, "8", (0, (6, 2))),
+    "hybrid": Style(TEAL, "H", (0, (4, 1, 1, 1))),
 }
+CROWD = 6
+"""More backbones than this in one figure: less is drawn of each."""
 BASELINE = Style("#585858", "", (0, (1, 3)))
 YOURS = (Style("#111318", "X", (0, (8, 2, 2, 2))), Style("#E69F00", "*", (0, (8, 2, 2, 2))))
 
