@@ -62,9 +62,9 @@ $(READYPEERS): $(READY3D)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[peers]"
 	touch $@
 
-bench: $(READYPEERS)  ## fast forms against slow twins and PyPI's packages: ten minutes on a quiet machine
+bench: $(READYPEERS)  ## fast forms against slow twins and PyPI's packages: ten minutes, wants a quiet machine
 	mkdir -p runs
-	$(BIN)/python -m pytest tests/bench/bench_speed.py -q -rs -p no:xdist -o addopts=--import-mode=importlib -o python_files=bench_speed.py --benchmark-disable-gc --benchmark-min-rounds=7 --benchmark-max-time=2 --benchmark-quiet --benchmark-json=runs/bench.json
+	LP_NUM_THREADS=0 $(BIN)/python -m pytest tests/bench/bench_speed.py -q -rs -p no:xdist -o addopts=--import-mode=importlib -o python_files=bench_speed.py --benchmark-disable-gc --benchmark-min-rounds=7 --benchmark-max-time=2 --benchmark-quiet --benchmark-json=runs/bench.json
 	$(BIN)/python -m benchmark.speed_table runs/bench.json
 
 check: $(READY3D)  ## format, lint, types, layers, leaderboards up to date

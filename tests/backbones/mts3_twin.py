@@ -48,6 +48,8 @@ class Literal:
 
     def update_fast(self, belief: tuple[Tensor, ...], t: int) -> tuple[Tensor, ...]:
         """The Kalman gain of one observation."""
+        if not self.shown[:, t].any():
+            return belief
         mean, upper, lower, side = belief
         value, variance = self.encode(self.model.fast_encoder, self.model.encoder(self.batch.observation[:, t]))
         gain_upper, gain_lower = upper / (upper + variance), side / (upper + variance)
@@ -68,6 +70,8 @@ class Literal:
         p_upper, p_lower, p_side = lower / determinant, upper / determinant, -side / determinant
         total, weighted = torch.zeros_like(upper), torch.zeros_like(upper)
         for t in frames:
+            if not self.shown[:, t].any():
+                continue
             features = torch.cat([self.model.encoder(self.batch.observation[:, t]), self.code(t)], -1)
             value, variance = self.encode(self.model.slow_encoder, features)
             seen = self.shown[:, t : t + 1]

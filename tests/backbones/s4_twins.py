@@ -74,9 +74,8 @@ def cauchy_kernel(poles: Tensor, low_rank: Tensor, drive: Tensor, truncated: Ten
 
 
 def vandermonde_kernel(system: DiscreteSystem, length: int, dtype: torch.dtype) -> Tensor:
-    """A diagonal system's kernel: ``decay ** k`` for all k in one long table."""
-    steps = torch.arange(length, dtype=torch.float64)
-    powers = (system.decay.log().unsqueeze(2) * steps).exp().to(dtype)
+    """A diagonal system's kernel: ``decay ** k`` for all k in one long table of ``dtype``."""
+    powers = (system.decay.log().to(dtype).unsqueeze(2) * torch.arange(length)).exp()
     return 2 * torch.einsum("hn,hnl->hl", (system.readout * system.drive).to(dtype), powers).real
 
 

@@ -29,3 +29,4 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_
         except PackageNotFoundError:
             continue
     output_json["peers"], output_json["skipped"] = found, sorted(set(_skipped))
+    output_json["selected"] = config.option.keyword

@@ -18,7 +18,13 @@ from torch.profiler import ProfilerActivity, profile
 Work = Callable[[], list[Tensor]]
 """One repetition. What it returns is compared: outputs and, where they are part of the work, gradients."""
 
-OURS, TWIN, PEER = "ours", "slow twin", "peer"
+OURS = "ours"
+TWIN = "slow twin"
+"""The literal form of the same mathematics; computes the same."""
+OTHER = "other form"
+"""Another form of ours; computes the same, but is not the literal one."""
+PEER = "peer"
+"""Somebody else's, or another model: comparable work, not the same numbers."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Contest:
     """Ours first."""
     tolerance: float = 1e-3
     """Largest difference between ours and a twin, relative to the largest number of each tensor."""
+    note: str = ""
+    """What a reader has to know to compare fairly."""
     items: int | None = None
     """Frames that a repetition makes, where a rate says more than a time."""
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from backbones import hybrid, tssm_xl
 from backbones.gated_delta import GatedDeltaLayer
+from backbones.interface import DiscreteSpec, ImageSpec, SequenceCore, WorldSpec
 from backbones.tssm_xl import TransformerXL
 from tests.backbones import transformer_xl_twin
 from tests.bench.contest import OURS, PEER, TWIN, Contender, Contest, Work, differentiated
@@ -20,7 +24,8 @@ def _core(width: int, memory: int) -> TransformerXL:
 def _x_transformers(width: int, memory: int) -> torch.nn.Module:
     from x_transformers import ContinuousTransformerWrapper, Decoder
 
-    layers = Decoder(dim=width, depth=LAYERS, heads=8, attn_dim_head=width // 8, ff_mult=1, rotary_pos_emb=True)
+    sizes = {"dim": width, "depth": LAYERS, "heads": 8, "attn_dim_head": width // 8, "ff_mult": 1}
+    layers = Decoder(**sizes, rotary_pos_emb=True, attn_flash=True)  # its fastest setting
     return ContinuousTransformerWrapper(max_seq_len=None, attn_layers=layers, max_mem_len=memory, use_abs_pos_emb=False)
 
 
@@ -129,6 +134,61 @@ def imagination_of_many(small: bool) -> Contest:
     return imagination(small, rows=64)
 
 
+def _cores(small: bool) -> tuple[SequenceCore, SequenceCore]:
+    """The hybrid's and TSSM-XL's core as published in 2D but for the width."""
+    spec = WorldSpec(ImageSpec(40, 40), DiscreteSpec(7), context_length=128, query_length=128)
+    width = 32 if small else 256
+    configs = (
+        hybrid.Config.preset("paper_2d", spec, width=width),
+        tssm_xl.Config.preset("paper_2d", spec, width=width),
+    )
+    first, second = (config.build_core(width, spec) for config in configs)
+    return first, second
+
+
+def hybrid_training(small: bool) -> Contest:
+    rows, time, width = (2, 12, 32) if small else (4, 256, 256)
+
+    def build(which: int) -> Work:
+        core, x = _cores(small)[which], torch.randn(rows, time, width).requires_grad_()
+        return lambda: differentiated([core.outputs(x, core.initial_state(rows))], [x, *core.parameters()])
+
+    return _hybrid(f"forward and backward, B={rows}, T={time}, d={width}", build)
+
+
+def hybrid_imagination(small: bool) -> Contest:
+    rows, count, width = (2, 3, 32) if small else (8, 32, 256)
+
+    def build(which: int) -> Work:
+        core, x = _cores(small)[which], torch.randn(rows, count, width)
+        with torch.no_grad():
+            _, before = core(torch.randn(rows, 8 if small else 128, width), core.initial_state(rows))
+
+        @torch.no_grad()
+        def work() -> list[Tensor]:
+            core.prepare()
+            state, outputs = before, []
+            for frame in x.unbind(1):
+                y, state = core.step(frame, state)
+                outputs.append(y)
+            return outputs
+
+        return work
+
+    return _hybrid(f"{count} steps, {rows} rows, d={width}", build)
+
+
+def _hybrid(what: str, build: Callable[[int], Work]) -> Contest:
+    return Contest(
+        f"Hybrid against TSSM-XL: {what}",
+        (
+            Contender("hybrid: 6 S5 and 3 attention layers", OURS, lambda: build(0)),
+            Contender("TSSM-XL: 10 attention layers", PEER, lambda: build(1), target=1),
+        ),
+        note="Two models of ours, as published in 2D (memory 128) but for the width.",
+    )
+
+
 def gated_delta(small: bool) -> Contest:
     rows, time, width = (2, 12, 8) if small else (4, 256, 256)
 
@@ -157,4 +217,4 @@ def gated_delta(small: bool) -> Contest:
     )
 
 
-CONTESTS = (training, imagination, imagination_of_many, gated_delta)
+CONTESTS = (training, imagination, imagination_of_many, hybrid_training, hybrid_imagination, gated_delta)
