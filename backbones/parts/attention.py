@@ -198,13 +198,15 @@ class RelativeAttention(nn.Module):
         return past.unfold(2, memory, self.segment)[:, :, :segments].transpose(-1, -2)
 
     def _hidden(self, query: Tensor, keys: Tensor, memory: int, filled: int) -> Tensor:
-        """Where a query must not look, ``(segments, Q, K)``: later keys, and empty places of the memory."""
+        """``(segments, Q, K)``: -inf where a query must not look, later keys and empty places of the memory; else 0."""
         segments, queries, own = query.shape[2], query.shape[3], keys.shape[3]
         device = query.device
         key = torch.arange(-memory, own, device=device)  # time of a key, counted from the beginning of the segment
         time = torch.arange(own - queries, own, device=device).unsqueeze(1)
         first = -filled - self.segment * torch.arange(segments, device=device).view(-1, 1, 1)
-        return (key > time) | (key < first)
+        hidden = (key > time) | (key < first)
+        # To be added, which costs no pass backward.
+        return query.new_zeros(hidden.shape).masked_fill_(hidden, -torch.inf)
 
     def _attend(
         self,
@@ -222,11 +224,8 @@ class RelativeAttention(nn.Module):
         # Codes are the same for all rows and segments: fold those into one product a head.
         rows = (query + positional).transpose(0, 1)
         by_distance = (rows.flatten(1, 3) @ codes.transpose(-1, -2)).unflatten(1, rows.shape[1:4]).transpose(0, 1)
-        by_content = [(query + content) @ part.transpose(-1, -2) for part in keys]
-        scores = torch.cat(by_content, dim=-1) + align(by_distance)
-        scores = scores.masked_fill(hidden, -torch.inf)
-        weights = scores.softmax(-1).split(lengths, dim=-1)
-        return weights[0] @ values[0] + weights[1] @ values[1]
+        by_content = (query + content) @ torch.cat(keys, 3).transpose(-1, -2)
+        return (by_content.add_(align(by_distance)).add_(hidden)).softmax(-1) @ torch.cat(values, 3)
 
     def _positions(self, count: int, like: Tensor) -> Float[Tensor, "heads count size"]:
         """``W R_n`` for the distances ``count - 1, ..., 0``."""

@@ -7,6 +7,7 @@ twins compute the same; ``bench_speed.py`` measures at full size.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,9 +68,14 @@ class Contest:
 def differentiated(outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
     """The outputs, and the gradients of a sum in which every number of theirs has another weight."""
     needed = [value for value in outputs if value.requires_grad]
-    weights = [torch.arange(float(value.numel())).cos().view_as(value) for value in needed]
+    weights = [_weights(value.shape) for value in needed]
     gradients = torch.autograd.grad(needed, inputs, weights, materialize_grads=True)
     return [value.detach() for value in outputs] + list(gradients)
+
+
+@functools.cache
+def _weights(shape: torch.Size) -> Tensor:
+    return torch.arange(float(shape.numel())).cos().view(shape)
 
 
 def peak_bytes(work: Work) -> int:
