@@ -14,7 +14,6 @@ import json
 import os
 import re
 import sys
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from benchmark import manifest as manifests
 from benchmark.cli import parse
 from benchmark.columns import Column, encode_shard
 from benchmark.errors import UserError, command, user_input
+from benchmark.estimate import describe
 from benchmark.files import (
     atomic_write,
     canonical_json,
@@ -185,24 +185,36 @@ def columns_of(env: EnvSpec, trajectory: Trajectory, store: str) -> dict[str, Co
     }
 
 
-def make_shard(job: ShardJob) -> FileEntry:
-    """Simulates the episodes of a shard, writes it, then its sidecar."""
-    env = job.request.spec
-    indices = range(job.first, job.first + job.count)
-    seeds = [episode_seeds(job.request.seed, job.split, index) for index in indices]
-    trajectories = envs.simulate(env, seeds)
+def encode(request: Request, split: str, indices: range) -> tuple[bytes, list[Trajectory]]:
+    """The shard of these episodes, which it simulates, and they themselves."""
+    env = request.spec
+    trajectories = envs.simulate(env, [episode_seeds(request.seed, split, index) for index in indices])
     for trajectory in trajectories:
         assert trajectory.length == env.length, f"{env.name} made an episode of {trajectory.length} frames"
     rows = [
         row
         for index, trajectory in zip(indices, trajectories, strict=True)
-        for row in rows_of(env, index, trajectory, job.request.store)
+        for row in rows_of(env, index, trajectory, request.store)
     ]
-    data = encode_shard(rows)
+    return encode_shard(rows), trajectories
+
+
+def make_shard(job: ShardJob) -> FileEntry:
+    """Makes a shard, writes it, then its sidecar."""
+    data, trajectories = encode(job.request, job.split, range(job.first, job.first + job.count))
     digest = atomic_write(job.folder / job.name, data)
     entry = FileEntry(job.name, len(data), digest, job.split, job.first, job.count)
     write_json(job.sidecar, {"entry": dataclasses.asdict(entry), "facts": [t.facts for t in trajectories]})
     return entry
+
+
+def estimate(request: Request) -> str:
+    """Lines about frames, bytes and core-seconds, from making a few episodes; of the published sizes too."""
+
+    def make(first: int, count: int) -> bytes:
+        return encode(request, "train", range(first, first + count))[0]
+
+    return describe(request.spec, request.episodes, make)
 
 
 def plan(request: Request, folder: Path) -> list[ShardJob]:
@@ -320,45 +332,6 @@ def _finish(request: Request, folder: Path, jobs: list[ShardJob]) -> Manifest:
 def _remove_sidecars(folder: Path) -> None:
     for path in folder.glob("*.parquet.json"):
         path.unlink()
-
-
-def estimate(request: Request) -> str:
-    """Lines about frames, bytes and core-seconds, from making a few episodes; of the published sizes too."""
-    env, count = request.spec, 4
-    seeds = [episode_seeds(request.seed, "train", index) for index in range(count + 1)]
-
-    def make(some: list[tuple[int, int]]) -> bytes:
-        trajectories = envs.simulate(env, some)
-        return encode_shard([row for i, t in enumerate(trajectories) for row in rows_of(env, i, t, request.store)])
-
-    make(seeds[:1])  # compiles
-    began = time.process_time()
-    size = len(make(seeds[1:])) / count
-    seconds = (time.process_time() - began) / count
-    lines = []
-    for name, episodes in (("", request.episodes), ("published size: ", env.paper_episodes)):
-        total = sum(episodes.values())
-        lines.append(
-            f"{name}{' + '.join(f'{number:,}' for number in episodes.values())} episodes of {env.length} frames = "
-            f"{total * env.length:,} frames, about {_size(total * size)} and {_duration(total * seconds)} "
-            "on one core"
-        )
-    if request.episodes == env.paper_episodes:
-        del lines[0]
-    else:
-        lines[1] += " (--episodes paper)"
-    return f"{request.env}, {cores()} cores here:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def request_of(options: CollectOptions) -> Request:

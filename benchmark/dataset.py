@@ -5,6 +5,7 @@ Shards stay on disk; the row groups that were read last are kept, decompressed, 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -27,8 +28,8 @@ CACHE_BYTES = 512 * 2**20
 class Dataset:
     """An opened dataset folder.
 
-    Raises ``UserError`` if the folder is incomplete, of another environment, does not match its manifest, or was made
-    with a renderer that is not the installed one.
+    Raises ``UserError`` if the folder is incomplete, of another environment or does not match its manifest; and, where
+    states are stored, if their environment is not known here or has another renderer.
     """
 
     def __init__(
@@ -44,14 +45,7 @@ class Dataset:
             self.manifest.verify_files(folder)
         self.digest = self.manifest.digest
         self.world: WorldSpec = self.manifest.world
-        self.env: envs.EnvSpec | None = None
-        if any(name.startswith("state.") for name in self.manifest.columns):  # else somebody's own frames
-            try:
-                self.env = envs.spec(self.manifest.env, **self.manifest.options)
-                if self.manifest.store == "states":
-                    envs.check_renderer(self.env, self.manifest.renderer)
-            except ValueError as error:
-                raise UserError(f"dataset {folder}: {error}") from error
+        self.env = self._environment()
         self._shards = {
             split: [s for s in self.manifest.shards if s.split == split] for split in self.manifest.episodes
         }
@@ -59,6 +53,24 @@ class Dataset:
         self._cache_left = cache_bytes
         self._layouts: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
+
+    def _environment(self) -> envs.EnvSpec | None:
+        """The environment that made the episodes; none of somebody's own frames."""
+        if not any(name.startswith("state.") for name in self.manifest.columns):
+            return None
+        try:
+            env = envs.spec(self.manifest.env, **self.manifest.options)
+            if self.manifest.store == "states":
+                envs.check_renderer(env, self.manifest.renderer)
+        except ValueError as error:
+            if self.manifest.store == "states":
+                raise UserError(f"dataset {self.folder}: {error}") from error
+            print(
+                f"dataset {self.folder}: {error}; its frames are used, scores of the environment's own left out",
+                file=sys.stderr,
+            )
+            return None
+        return env
 
     def count(self, split: str) -> int:
         """Episodes of a split."""

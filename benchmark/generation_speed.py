@@ -1,8 +1,13 @@
-"""Frames per second and core of making data: stepping the environment against the vectorised forms, in one run.
+"""Frames per second of making data, in one run: stepping an environment, its vectorised forms, and a device's share.
 
 python -m benchmark.generation_speed
 python -m benchmark.generation_speed --envs distracting_memory_100 --seconds 5
 python -m benchmark.generation_speed --envs four_rooms --device cuda
+
+The first three rates are of one core, by processor time: stepping and rendering as a user of Gymnasium would; seeds to
+files of states; states to frames. The others end on the device, by the clock on the wall: rows of files that are
+already in memory to batches, as training asks for them after a first epoch; and, of the rooms, the torch renderer
+alone, its scenes and poses being there.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import envs
@@ -23,7 +29,7 @@ from benchmark.errors import command, user_input
 from benchmark.loader import BatchMaker
 from envs.episode import episode_seeds
 from envs.spec import EnvSpec
-from scripted_policies.rollout import roll_out
+from scripted_policies import POLICIES
 
 DEFAULT = (
     "distracting_memory_16",
@@ -32,27 +38,27 @@ DEFAULT = (
     "multi_doors_keys_3",
     "multi_doors_keys_7",
 )
-
-
 BATCH = 16
 """Episodes of a batch."""
+DRAWN = 16
+"""Frames of each that the renderer alone draws at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedOptions:
-    """Measure how fast episodes are made, on one core."""
+    """Measure how fast episodes are made, on one core, and come to a device."""
 
     envs: tuple[str, ...] = DEFAULT
     seconds: float = 3.0
-    """Processor time for each measurement, about."""
-
+    """Time of each measurement, about: processor time, or that of the clock on the wall for what ends on a device."""
     device: str = "auto"
     """Where batches go to: auto, cpu, cuda."""
 
 
 def rate(work: Callable[[int], int], seconds: float, clock: Callable[[], float] = time.process_time) -> float:
-    """Frames per second of processor time; ``work(k)`` does its k-th part and returns its frames."""
-    work(0)  # caches
+    """Frames per second of ``clock``, which is processor time unless given; ``work(k)`` does its k-th part and returns
+    its frames. Part 0, which fills caches and compiles, is not timed."""
+    work(0)
     frames, part, began = 0, 1, clock()
     while clock() - began < seconds:
         frames += work(part)
@@ -60,47 +66,82 @@ def rate(work: Callable[[int], int], seconds: float, clock: Callable[[], float] 
     return frames / (clock() - began)
 
 
-def measure(env: EnvSpec, seconds: float, device: torch.device) -> dict[str, float]:
-    """Rates of stepping with rendering, of seeds to files of states, of stored states to frames, and of files of states
-    to batches on the device (by the clock on the wall)."""
+def stepped(env: EnvSpec, seconds: float) -> float:
+    """Rate of stepping the Gymnasium environment with its scripted policy; each step renders."""
+
+    def work(part: int) -> int:
+        env_seed, policy_seed = episode_seeds(0, "train", part)
+        world = envs.make(env.name, **env.gym_kwargs)
+        world.reset(seed=env_seed)
+        frames = 1
+        for action in POLICIES[env.policy](world, np.random.default_rng(policy_seed)):
+            _, _, terminated, truncated, _ = world.step(action)
+            frames += 1
+            if terminated or truncated:
+                break
+        return frames
+
+    return rate(work, seconds)
+
+
+def to_files(env: EnvSpec, seconds: float) -> float:
+    """Rate of seeds to files of states."""
     batch = max(1, (50_000 if envs.tile_atlas(env) is not None else 4_000) // env.length)
-
-    def stepped(part: int) -> int:
-        roll_out(env, *episode_seeds(0, "train", part))
-        return env.length
-
+    request = collect.Request(env.name, 0, "states", {"train": batch * 10_000, "val": 1, "test": 1})
     with tempfile.TemporaryDirectory() as folder:
-        request = collect.Request(env.name, 0, "states", {"train": batch * 10_000, "val": 1, "test": 1})
 
-        def to_files(part: int) -> int:
-            job = collect.ShardJob(request, "train", part * batch, batch, Path(folder))
-            collect.make_shard(job)
+        def work(part: int) -> int:
+            collect.make_shard(collect.ShardJob(request, "train", part * batch, batch, Path(folder)))
             return batch * env.length
 
-        written = rate(to_files, seconds)
-    stored = envs.simulate(env, [episode_seeds(0, "train", index) for index in range(16)])
+        return rate(work, seconds)
 
-    def to_frames(part: int) -> int:
-        return len(envs.render(env, stored[part % len(stored)]))
 
+def to_frames(env: EnvSpec, seconds: float) -> float:
+    """Rate of states to frames."""
+    stored = envs.simulate(env, [episode_seeds(0, "train", index) for index in range(BATCH)])
+    return rate(lambda part: len(envs.render(env, stored[part % len(stored)])), seconds)
+
+
+def to_batches(env: EnvSpec, seconds: float, device: torch.device) -> float:
+    """Rate of stored rows, in the dataset's cache from the second time on, to batches on the device."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         collect.collect(collect.Request(env.name, 0, "states", {"train": BATCH, "val": 1, "test": 1}), folder, 1)
         maker = BatchMaker(Dataset(folder), device)
 
-        def to_batches(part: int) -> int:
+        def work(part: int) -> int:
             rows, frames = maker.episodes("train", range(BATCH)).shape
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            _wait_for(device)
             return rows * frames
 
-        on_device = rate(to_batches, seconds, time.perf_counter)
-    return {
-        "stepped": rate(stepped, seconds),
-        "to_files": written,
-        "to_frames": rate(to_frames, seconds),
-        "to_batches": on_device,
-    }
+        return rate(work, seconds, time.perf_counter)
+
+
+def drawn_on_device(env: EnvSpec, seconds: float, device: torch.device) -> float | None:
+    """Rate of ``BatchRenderer.render`` alone; none where it does not draw the environment."""
+    if not envs.drawn_from_surfaces(env):
+        return None
+    from benchmark.render_rooms import BatchRenderer, SceneBatch
+    from envs.rooms.textures import load_textures
+
+    episodes = envs.simulate(env, [episode_seeds(0, "train", index) for index in range(BATCH)])
+    scenes = SceneBatch.stack([envs.surfaces(env, episode) for episode in episodes], device)
+    poses = torch.from_numpy(np.stack([episode.state["pose"] for episode in episodes])).to(device)
+    renderer = BatchRenderer(load_textures(), device)
+
+    def work(part: int) -> int:
+        start = part * DRAWN % (env.length - DRAWN)
+        rows, frames = renderer.render(scenes, poses[:, start : start + DRAWN]).shape[:2]
+        _wait_for(device)
+        return rows * frames
+
+    return rate(work, seconds, time.perf_counter)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @command
@@ -109,18 +150,18 @@ def main(arguments: list[str]) -> None:
     with user_input():
         specs = [envs.spec(name) for name in options.envs]
         device = machine.device(options.device)
+    where = machine.device_name(device)
     print(
         "| environment | stepped and rendered, frames/s | seeds to files | ratio | states to frames | ratio "
-        f"| files to batches on {machine.device_name(device)} |"
+        f"| stored rows to batches on {where} | renderer alone on {where} |"
     )
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for env in specs:
-        found = measure(env, options.seconds, device)
-        slow, written, drawn = found["stepped"], found["to_files"], found["to_frames"]
-        ratios = (
-            f"{written:,.0f} | {written / slow:.0f}x | {drawn:,.0f} | {drawn / slow:.0f}x | {found['to_batches']:,.0f}"
-        )
-        print(f"| {env.name} | {slow:,.0f} | {ratios} |")
+        slow, written, drawn = (measured(env, options.seconds) for measured in (stepped, to_files, to_frames))
+        ratios = f"{written:,.0f} | {written / slow:.0f}x | {drawn:,.0f} | {drawn / slow:.0f}x"
+        batches, alone = (measured(env, options.seconds, device) for measured in (to_batches, drawn_on_device))
+        on_device = f"{batches:,.0f} | " + ("" if alone is None else f"{alone:,.0f}")
+        print(f"| {env.name} | {slow:,.0f} | {ratios} | {on_device} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import torch
 from benchmark.errors import UserError
 
 PACKAGES = ("torch", "numpy", "gymnasium", "minigrid", "pyarrow", "mujoco")
+TRAINING = ("budget", "loader", "observations", "open_loop", "render_rooms", "render_tiles", "train")
+"""Modules of this package that the result of a run depends on."""
 
 
 def device(name: str) -> torch.device:
@@ -80,11 +82,10 @@ def git() -> dict[str, str | bool]:
 
 
 def code_digest(modules: list[str]) -> str:
-    """Hash of the source files of ``backbones``, of the training loop, and of a plug-in's module."""
+    """Hash of the source files of ``backbones``, of the training loop and what draws its frames on a GPU, and of a
+    plug-in's module."""
     files = sorted(Path(sys.modules["backbones"].__file__ or "").parent.rglob("*.py"))
-    files += [
-        Path(__file__).parent / f"{name}.py" for name in ("budget", "loader", "observations", "open_loop", "train")
-    ]
+    files += [Path(__file__).parent / f"{name}.py" for name in TRAINING]
     files += [Path(sys.modules[name].__file__ or "") for name in modules if name.split(".")[0] != "backbones"]
     whole = hashlib.sha256()
     for path in files:

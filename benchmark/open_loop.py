@@ -82,9 +82,11 @@ class OpenLoop:
     ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B"]]:
         """Squared error of each decoded frame, and the predicted reward of the last one. Watchers see the frames.
 
-        The latents are those of the batch's last frames.
+        The latents are those of the batch's last frames, at least one.
         """
-        target = batch.observation[:, -_frames_of(latents) :]
+        count = _frames_of(latents)
+        assert count > 0, "latents of no frames have no errors"
+        target = batch.observation[:, -count:]
         errors, reward = [], target.new_zeros(len(target), dtype=torch.float32)
         for start, stop in slices(len(target), target.shape[1], self.limit):
             decoded = self.model.decode(latents[:, start:stop])

@@ -13,6 +13,8 @@ import argparse
 import io
 import math
 import os
+import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,16 +118,22 @@ def gif(env: EnvSpec, policy: str = "scripted", seed: int = 0) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """The file appears whole and on the disk, or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
+    """The file appears whole and on the disk, or not at all: ``benchmark.files.atomic_write``, which ``envs`` may not
+    import."""
+    unfinished = path.with_name(f".{path.name}.tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    with unfinished.open("xb") as file:
+        try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # or a power failure could undo the renaming
     finally:
-        unfinished.unlink(missing_ok=True)
+        os.close(folder)
 
 
 def main(arguments: list[str] | None = None) -> int:

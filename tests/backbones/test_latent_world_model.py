@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from backbones import BACKBONES
 from backbones.contract.examples import episodes, noise
@@ -51,7 +52,12 @@ def test_decoding_a_share_of_the_frames_keeps_the_mean() -> None:
     scored = model.scored(batch, None)
     generator = torch.Generator().manual_seed(0)
     features = model.features(latents)
-    estimates = torch.stack([model._image_loss(batch, features, scored, generator) for _ in range(400)])
+
+    def estimate() -> Tensor:
+        errors = model.squared_errors(features, batch.observation, generator)
+        return (errors * scored).sum() / scored.sum()
+
+    estimates = torch.stack([estimate() for _ in range(400)])
     assert estimates.std() > 0
     assert (estimates.mean() - exact).abs() < 3 * estimates.std() / 20
 

@@ -75,6 +75,24 @@ def test_loss_and_gradients_equal_the_published_equations(variant: dict[str, str
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8 * (1 + other.abs().max().item()), msg=name)
 
 
+@torch.no_grad()
+def test_decoding_a_share_keeps_the_mean_of_priors_and_of_posteriors(monkeypatch: pytest.MonkeyPatch):
+    """Both decodings of all frames stand in one row, from which the share is drawn."""
+    monkeypatch.setattr("backbones.mts3.training_mask", lambda *_: None)  # or the generator would hide frames, too
+    model, batch = make_model(decode_fraction=0.3), random_batch()
+    before, scored = model.filter.initial_state(3), model.scored(batch, None)
+    beliefs, _ = model.filter(model._frames(batch, batch.valid, before), before)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [model.loss(batch, None, generator)[1] for _ in range(400)]
+    for name, belief in (("image_loss", beliefs.prior), ("reconstruction_loss", beliefs.posterior)):
+        errors = 0.5 * (model.decoder(belief.mean) - batch.observation).square().sum(2)
+        exact = (errors * scored).sum() / scored.sum()
+        torch.testing.assert_close(model.loss(batch)[1][name], exact)
+        estimates = torch.stack([metrics[name] for metrics in drawn])
+        assert estimates.std() > 0
+        assert (estimates.mean() - exact).abs() < 3 * estimates.std() / 20, name
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=named)
 @pytest.mark.parametrize("context", [1, 3, 4, 5, 8, 11])
 @torch.no_grad()

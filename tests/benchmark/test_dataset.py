@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -174,6 +175,33 @@ def test_options_of_the_environment_are_kept_in_the_manifest(tmp_path: Path) -> 
         collect.request_of(collect.CollectOptions(env=ENV, options='{"density": 1}'))
     with pytest.raises(UserError, match="not JSON"):
         collect.request_of(collect.CollectOptions(env=ENV, options="density=1"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"env": "vanished_14"}, "unknown environment 'vanished_14'"),
+        ({"options": {"density": 0.5}}, "no option 'density'"),
+    ],
+)
+def test_frames_outlive_their_environment_and_states_do_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], words: str
+) -> None:
+    opened = {}
+    for store in ("states", "frames"):
+        request = collect.Request(ENV, 0, store, {"train": 2, "val": 1, "test": 1})
+        made = collect.collect(request, tmp_path / store, workers=1)
+        opened[store] = Dataset(tmp_path / store)
+        assert opened[store].env == envs.spec(ENV)
+        dataclasses.replace(made, **change).write(tmp_path / store)
+    capsys.readouterr()
+    with pytest.raises(UserError, match=words):
+        Dataset(tmp_path / "states")
+    orphan = Dataset(tmp_path / "frames")
+    said = capsys.readouterr().err
+    assert words in said and said.count("\n") == 1
+    assert orphan.env is None
+    np.testing.assert_array_equal(orphan.frames("train", 1), opened["states"].frames("train", 1))
 
 
 def test_card_says_what_the_data_is(copy: Path) -> None:

@@ -1,6 +1,7 @@
 """The moving pictures of `python -m envs.preview`."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -94,6 +95,28 @@ def test_a_file_that_cannot_reach_the_disk_leaves_the_old_one(tmp_path, capsys, 
     assert synced
     assert "No space left on device" in capsys.readouterr().err
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("walk.gif", b"old")]
+
+
+def test_file_is_synced_before_it_is_renamed_and_the_folder_after(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace", "rename"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, _n=name, _r=real: (calls.append(_n), _r(*a))[1])
+    preview._write(tmp_path / "a.gif", b"x")
+    assert calls == ["fsync", "replace", "fsync"]
+
+
+def test_what_stands_under_the_temporary_name_is_not_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(preview.secrets, "token_hex", lambda count: "same")
+    monkeypatch.setattr(preview.os, "getpid", lambda: 1)
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"old")
+    name = f".a.gif.tmp-{preview.socket.gethostname()}-1-same"
+    (tmp_path / name).symlink_to(precious)
+    with pytest.raises(FileExistsError):
+        preview._write(tmp_path / "a.gif", b"new")
+    assert precious.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "precious"]
 
 
 @pytest.mark.parametrize(
