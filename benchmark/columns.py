@@ -21,7 +21,8 @@ ROW_GROUP_BYTES = 256 * 2**10
 
 @dataclass(frozen=True)
 class Column:
-    """``per_frame`` columns have a time axis in front of ``shape``; the others are the same for a whole episode."""
+    """``per_frame`` columns have a time axis in front of ``shape``; the others are the same for a whole episode, and
+    their first size may be -1: it is another in every episode (walls of a maze)."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -30,12 +31,15 @@ class Column:
     def __post_init__(self) -> None:
         if self.dtype not in ALLOWED_DTYPES:
             raise UserError(f"column of dtype {self.dtype!r}; allowed: {', '.join(ALLOWED_DTYPES)}")
-        if any(not isinstance(size, int) or size < 0 for size in self.shape):
+        fixed = self.shape[1:] if self.shape[:1] == (-1,) and not self.per_frame else self.shape
+        least = 0 if fixed is self.shape else 1  # what is left of the cell's length must tell the first size
+        if any(not isinstance(size, int) or size < least for size in fixed):
             raise UserError(f"column of shape {self.shape}; sizes must be non-negative integers")
 
     @classmethod
     def of(cls, array: np.ndarray, per_frame: bool) -> Column:
-        return cls(str(array.dtype), array.shape[1:] if per_frame else array.shape, per_frame)
+        shape = array.shape[1:]
+        return cls(str(array.dtype), shape if per_frame or not array.ndim else (-1, *shape), per_frame)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Column:
@@ -43,9 +47,9 @@ class Column:
 
     def decode(self, cell: bytes | pa.Buffer, length: int) -> np.ndarray:
         shape = (length, *self.shape) if self.per_frame else self.shape
-        expected = int(np.prod(shape)) * np.dtype(self.dtype).itemsize
-        if len(cell) != expected:
-            raise UserError(f"a cell holds {len(cell)} bytes where its column says {expected}; make the dataset again")
+        fixed = int(np.prod([size for size in shape if size >= 0])) * np.dtype(self.dtype).itemsize
+        if len(cell) % fixed if -1 in shape else len(cell) != fixed:
+            raise UserError(f"a cell holds {len(cell)} bytes where its column says {fixed}; make the dataset again")
         return np.frombuffer(cell, self.dtype).reshape(shape)
 
 

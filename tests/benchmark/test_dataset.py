@@ -47,6 +47,24 @@ def test_frames_are_those_of_the_environment(tmp_path: Path, store: str) -> None
         np.testing.assert_array_equal(found.reward, expected.reward)
 
 
+@pytest.mark.mujoco
+def test_episodes_with_scenes_of_unlike_sizes_are_read_back(tmp_path: Path) -> None:
+    """Mazes have more walls or fewer."""
+    pytest.importorskip("mujoco", reason="Memory Maze needs the mujoco extra")
+    pytest.importorskip("labmaze", reason="Memory Maze needs the mujoco extra")
+    name, sizes = "memory_maze_9x9", {"train": 3, "val": 1, "test": 1}
+    collect.collect(collect.Request(name, 0, "states", sizes), tmp_path, workers=1)
+    dataset, spec = Dataset(tmp_path), envs.spec(name)
+    made = envs.simulate(spec, [episode_seeds(0, "train", index) for index in range(3)])
+    assert len({len(episode.scene["faces"]) for episode in made}) > 1, "equal mazes would show nothing"
+    for index, expected in enumerate(made):
+        found = dataset.trajectory("train", index)
+        for part in ("state", "scene"):
+            for column, value in getattr(expected, part).items():
+                np.testing.assert_array_equal(getattr(found, part)[column], value)
+        assert dataset.render(found).shape == (spec.length, 64, 64, 3)
+
+
 def test_any_piece_equals_that_piece_of_the_whole(dataset: Dataset, tmp_path: Path) -> None:
     one_each = {"train": 1, "val": 1, "test": 1}
     collect.collect(collect.Request("distracting_memory_60", 0, "frames", one_each), tmp_path, 1)
