@@ -177,8 +177,8 @@ def quality_against_cost(one: Group) -> Figure | None:
     panels[1].set_xlabel(f"Imagined frames per second ({one_device(one)})", fontsize=7)
     for name in names:
         look = style(name, names)
-        found = [run.table(record.CURVE) for run in one.runs[name]]
-        known = [curve[curve["validation"].notna()] for curve in found if "validation" in curve]
+        tables = [run.table(record.CURVE) for run in one.runs[name]]
+        known = [curve[curve["validation"].notna()] for curve in tables if "validation" in curve]
         if len(names) > CROWD:  # curves may end at unlike frames, so the first seed stands for all
             known = known[:1]
         for curve in known:
