@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -151,7 +152,7 @@ def filmstrip(one: Group) -> Figure | None:
                 for side in axes.spines.values():
                     side.set_visible(r == 0)
                 if t == 0:
-                    axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+                    axes.set_ylabel(textwrap.fill(name, 30), rotation=0, ha="right", va="center", fontsize=8)
                 if e == r == 0:
                     axes.set_title(f"step {strip.steps[t]}", fontsize=8)
     which = (
