@@ -59,6 +59,8 @@ class GLRenderer:
         mujoco = self._mujoco
         # Another package may have made a context of its own current; frames would be garbage then, silently.
         ensure_context()
+        # Another renderer may have left its own buffer bound: the frame would go there, and a stale one come back.
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         mujoco.mjv_updateScene(
             self.model, data, self._options, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )

@@ -60,6 +60,19 @@ def test_analytic_frames_are_mujocos(name, opengl):
     assert worst >= EVERY
 
 
+def test_renderers_that_take_turns_give_their_own_frames(opengl):
+    """The frame after another renderer's must not be a stale one."""
+    draw, asked = frame_source("mujoco"), []
+    for name in ("two_rooms", "four_rooms"):
+        ((scene, poses),) = scenes_and_poses(LAYOUTS[name], 4, seed=13, each=4)
+        asked.append((LAYOUTS[name], scene, poses))
+    alone = [draw(*one) for one in asked]
+    for k in range(4):
+        for (plan, scene, poses), expected in zip(asked, alone, strict=True):
+            apart = np.abs(draw(plan, scene, poses[k : k + 1])[0].astype(int) - expected[k])
+            assert apart.max() <= 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_analytic_frames_are_mujocos_on_1000_poses(name, opengl):
